@@ -1,0 +1,58 @@
+/**
+ * The import-direction rule: a layer imports only from the layers it stands on.
+ * The table is the architecture; add a layer here before adding its folder.
+ */
+const stands = {
+  core: [],
+  graph: ["core"],
+  nn: ["core", "graph"],
+  model: ["core", "graph", "nn"],
+  onnx: ["core", "graph"],
+  weights: ["core"],
+  text: ["core"],
+  media: ["core"],
+  runtime: ["core"],
+  net: ["core"],
+  engine: ["core", "graph", "nn", "model", "onnx", "weights", "text", "media", "runtime", "net"],
+  verify: ["core", "model", "weights", "text", "media", "runtime", "engine"],
+  bench: ["core", "model", "weights", "media", "runtime", "engine"],
+  cli: ["core", "model", "weights", "text", "media", "runtime", "net", "engine", "verify", "bench"],
+};
+
+/** Layers that a browser loads: no node: built-ins outside a folder or file named "node". */
+const portable = "^src/(core|graph|nn|model|onnx|text)/";
+
+module.exports = {
+  forbidden: [
+    ...Object.entries(stands).map(([layer, below]) => ({
+      name: `${layer}-stands-on-${below.join("-") || "nothing"}`,
+      severity: "error",
+      from: { path: `^src/${layer}/`, pathNot: "\\.test\\.ts$" },
+      to: { path: "^src/", pathNot: `^src/(${[layer, ...below].join("|")})/` },
+    })),
+    {
+      name: "portable-layers-have-no-node-builtins",
+      severity: "error",
+      from: { path: portable, pathNot: "\\.test\\.ts$" },
+      to: { dependencyTypes: ["core"] },
+    },
+    {
+      name: "only-net-touches-the-network",
+      severity: "error",
+      from: { pathNot: ["^src/net/", "\\.test\\.ts$"] },
+      to: { path: "^(node:)?(http|https|net|tls|dgram)$" },
+    },
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    tsConfig: { fileName: "tsconfig.json" },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: "node_modules" },
+    enhancedResolveOptions: {
+      extensions: [".ts", ".js"],
+      exportsFields: ["exports"],
+      conditionNames: ["import", "types", "node"],
+    },
+  },
+};

@@ -1,0 +1,68 @@
+/**
+ * Every code an {@link OryxError} can carry, with its meaning. Codes are part of the public surface: programs
+ * branch on them, so a code never changes its meaning and a new failure gets a new code.
+ */
+export const ERROR_CODES = {
+  // Use
+  bad_option: "an option has a value that makes no sense",
+  aborted: "the caller's AbortSignal fired",
+  closed: "the object was used after it was closed",
+  // Graph: mistakes in a model description, found while it is built
+  graph_shape: "shapes do not fit an operation",
+  graph_dtype: "element types do not fit an operation",
+  // Runtime
+  runtime_missing: "the ONNX Runtime library could not be loaded",
+  runtime_failed: "ONNX Runtime reported an error",
+  device_unavailable: "the requested device does not exist here",
+  // Model folder
+  model_missing: "there is no model at the given place",
+  config_invalid: "config.json is malformed or asks for maths this version does not do",
+  weights_malformed: "a weight file is damaged or lies in its header",
+  weights_missing: "tensors that the model needs are absent",
+  weights_mismatch: "a tensor has another shape or type than the model needs",
+  tokenizer_invalid: "the tokenizer is malformed or lacks special tokens",
+  // Media
+  media_missing: "there is no file at the given path",
+  media_unreadable: "a file could not be read",
+  media_empty: "a file has no bytes, or a video no frames",
+  media_unsupported: "a file is of no kind that can be decoded",
+  media_malformed: "a file is damaged or not what its name says",
+  media_too_large: "a file, a picture or a film is over a limit",
+  media_no_video: "a file has no video track",
+  media_no_decoder: "no decoder for this codec is installed",
+  // Request
+  prompt_invalid: "a prompt is empty or refers to media that is not there",
+  context_exceeded: "the request needs more tokens than the model's context holds",
+  // Hub
+  hub_invalid_id: "a hub id is not of the form ORG/NAME",
+  hub_not_found: "the hub does not know this model, revision or file",
+  hub_unreachable: "the hub could not be reached",
+  hub_denied: "the hub wants a token, or the token may not read this model",
+  hub_corrupt: "a download does not have the size or hash that the hub announced",
+  disk: "a file could not be written",
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/**
+ * An error that a user can act on: `code` for programs, `message` says what was wrong, `remedy` what to do.
+ * Anything else that is thrown is a bug of ours.
+ */
+export class OryxError extends Error {
+  override readonly name = "OryxError";
+  readonly code: ErrorCode;
+  readonly remedy: string;
+
+  constructor(code: ErrorCode, problem: string, remedy: string, options?: { cause?: unknown }) {
+    super(problem, options);
+    this.code = code;
+    this.remedy = remedy;
+  }
+}
+
+/** Throws an `aborted` error when the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new OryxError("aborted", "the request was aborted", "ask again", { cause: signal.reason });
+  }
+}

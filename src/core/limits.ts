@@ -1,0 +1,28 @@
+/**
+ * Every limit of the project, in one place, each with its reason. Anything that comes from outside (a file, a
+ * header, a request) is checked against these before memory is allocated for it.
+ */
+export const LIMITS = {
+  /** Header of a safetensors file: the format's own bound; real ones are under 1 MB. */
+  safetensorsHeaderBytes: 100_000_000,
+  /** Tensors in one weight file: Yi-34B has 543 and OryxViT 327; the rest is room. */
+  tensorsPerFile: 100_000,
+  /** Dimensions of one tensor: ONNX Runtime's kernels stop well before this. */
+  tensorRank: 8,
+  /** Pickle of a .pth file: OryxViT's is 20 kB; a pickle this large is not a state dict. */
+  pickleBytes: 16_000_000,
+  /** config.json, generation_config.json, cases.json: published ones are under 10 kB. */
+  configBytes: 4_000_000,
+  /** tokenizer.json: Qwen2's is 7 MB, the largest published ones 35 MB. */
+  tokenizerBytes: 100_000_000,
+  /** An image file: a 16-bit TIFF-sized PNG of the pixel limit below is about this large. */
+  imageBytes: 512_000_000,
+  /** Pixels of one decoded image, checked in its header: 3 bytes each, so 768 MB at most would be needed; sharp's own default. */
+  imagePixels: 268_402_689,
+  /** A side of an image or frame in pixels: JPEG's and WebP's own bounds are near it. */
+  imageSide: 65_535,
+  /** Files in one request: more are a mistake in a shell pattern. */
+  mediaPerRequest: 4096,
+  /** Frames that one video request may sample: the paper's needle test ends at 1.6k, this project's at 10k. */
+  framesPerVideo: 10_000,
+} as const;

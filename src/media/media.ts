@@ -1,0 +1,39 @@
+/** Interleaved 8-bit RGB, rows from the top; `data.length` = 3 * width * height. */
+export interface RgbImage {
+  width: number;
+  height: number;
+  data: Uint8Array;
+}
+
+/** Where media comes from: a path, or bytes with an optional name for messages. */
+export type MediaSource = string | { bytes: Uint8Array; name?: string };
+
+/** One frame of a video. */
+export interface VideoFrame {
+  /** Place in the list of requested times. */
+  index: number;
+  /** Presentation time of the frame that was really used, in seconds from the start of the video. */
+  timeS: number;
+  image: RgbImage;
+}
+
+export interface FramesOptions {
+  /** Resize every frame to this (Pillow bicubic) before it is yielded; absent: the displayed size. */
+  size?: { width: number; height: number };
+  signal?: AbortSignal | undefined;
+}
+
+/** An opened video: what its headers say, and its frames at chosen times. */
+export interface Video {
+  /** Displayed size in pixels, after rotation and pixel aspect. */
+  readonly width: number;
+  readonly height: number;
+  /** Time of the end of the last frame, in seconds from the first frame. */
+  readonly durationS: number;
+  /** Codec as the field names it ("h264", "vp9", …) or "frames" for a list of image files. */
+  readonly codec: string;
+  /** The frame on show at each time (times ascending, in seconds), streamed: the whole film is never in memory. */
+  frames(timesS: readonly number[], options?: FramesOptions): AsyncGenerator<VideoFrame, void, undefined>;
+  /** Frees file handles and decoders; a second call does nothing. */
+  close(): Promise<void>;
+}
