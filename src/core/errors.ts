@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   model_missing: "there is no model at the given place",
   config_invalid: "config.json is malformed or asks for maths this version does not do",
   weights_malformed: "a weight file is damaged or lies in its header",
+  weights_unsupported: "a weight file is sound but of a format or element type that is not read here",
   weights_missing: "tensors that the model needs are absent",
   weights_mismatch: "a tensor has another shape or type than the model needs",
   tokenizer_invalid: "the tokenizer is malformed or lacks special tokens",

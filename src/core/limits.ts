@@ -5,12 +5,28 @@
 export const LIMITS = {
   /** Header of a safetensors file: the format's own bound; real ones are under 1 MB. */
   safetensorsHeaderBytes: 100_000_000,
+  /** Text inside a JSON header (names, metadata): 100,000 names of 200 bytes, with room. */
+  jsonTextBytes: 32_000_000,
   /** Tensors in one weight file: Yi-34B has 543 and OryxViT 327; the rest is room. */
   tensorsPerFile: 100_000,
   /** Dimensions of one tensor: ONNX Runtime's kernels stop well before this. */
   tensorRank: 8,
   /** Pickle of a .pth file: OryxViT's is 20 kB; a pickle this large is not a state dict. */
   pickleBytes: 16_000_000,
+  /** Instructions in such a pickle: a tensor takes about 45, so 20,000 tensors; each may make one small object. */
+  pickleOps: 1_000_000,
+  /** Members of a .pth file, one per tensor: OryxViT's has 330, a 34B language model's 550. */
+  zipMembers: 20_000,
+  /** Directory of a .pth file: 20,000 members at 60-odd bytes, with room for long names. */
+  zipDirectoryBytes: 8_000_000,
+  /** Width of a model (hidden, MLP, heads times head size): Yi-34B's widest is 20,480. */
+  modelWidth: 262_144,
+  /** Blocks of a model: Oryx-1.5-32B has 64. */
+  modelLayers: 1024,
+  /** Rows of the embedding: Qwen2's is 152,064, the largest published ones are near 260,000. */
+  vocabSize: 4_000_000,
+  /** Context that a config may claim, in tokens: the largest published claims are 10 million. */
+  maxPositions: 100_000_000,
   /** config.json, generation_config.json, cases.json: published ones are under 10 kB. */
   configBytes: 4_000_000,
   /** tokenizer.json: Qwen2's is 7 MB, the largest published ones 35 MB. */

@@ -1,15 +1,14 @@
 import { OryxError } from "../core/errors.ts";
-import { type Dim, type Shape, sameDim, sameShape, times } from "./dim.ts";
-import { label, type Operand, Tensor, type Type } from "./tensor.ts";
+import { type Dim, type Shape, sameDim } from "./dim.ts";
+import { type Attributes, label, type Op, type Operand, Tensor } from "./tensor.ts";
 
-/** Helpers of shape inference, and its errors: they name the operation, its operands, and so the parameter. */
+/** What shape inference shares: checked access to operands and attributes, and errors that name the parameter. */
 
 export function mismatch(op: string, operands: readonly Operand[], reason: string): OryxError {
   const problem = `${op}(${operands.map(label).join(", ")}): ${reason}`;
   return new OryxError("graph_shape", problem, "fix the model description, or the config that it was built from");
 }
 
-/** The operand as a tensor of a float or integer type. */
 export function tensorAt(op: string, operands: readonly Operand[], i: number): Tensor {
   const t = operands[i];
   if (!(t instanceof Tensor)) throw mismatch(op, operands, `operand ${i} must be a tensor`);
@@ -38,6 +37,7 @@ export function broadcast(op: string, operands: readonly Operand[], a: Shape, b:
   return out;
 }
 
+/** Throws unless all tensors among the operands have one element type. */
 export function sameDType(op: string, operands: readonly Operand[]): void {
   const [first, ...rest] = operands.filter((t): t is Tensor => t instanceof Tensor);
   for (const t of rest) {
@@ -55,8 +55,28 @@ export function axisOf(op: string, t: Tensor, axis: number): number {
   return i;
 }
 
-export const elements = (shape: Shape): Dim => times(...shape);
+const missing = (name: string) => new OryxError("graph_shape", `attribute ${name} is missing`, "fix the operation");
 
-export function expectShape(op: string, operands: readonly Operand[], t: Type, shape: Shape): void {
-  if (!sameShape(t.shape, shape)) throw mismatch(op, operands, `expected [${shape.join(", ")}]`);
+export function intAttribute(attributes: Attributes, name: string): number {
+  const a = attributes[name];
+  if (a === undefined || !("int" in a)) throw missing(name);
+  return a.int;
+}
+
+export function intsAttribute(attributes: Attributes, name: string): readonly number[] {
+  const a = attributes[name];
+  if (a === undefined || !("ints" in a)) throw missing(name);
+  return a.ints;
+}
+
+/** Applies an operation and returns all its outputs. */
+export function applyAll(op: Op, operands: readonly Operand[], attributes: Attributes = {}): Tensor[] {
+  const types = op.infer(operands, attributes);
+  const apply = { op, operands, attributes, outputs: types.length };
+  return types.map((type, output) => new Tensor(type, { kind: "apply", apply, output }));
+}
+
+/** Applies an operation that makes one tensor. */
+export function apply(op: Op, operands: readonly Operand[], attributes: Attributes = {}): Tensor {
+  return applyAll(op, operands, attributes)[0]!;
 }

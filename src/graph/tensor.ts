@@ -2,7 +2,6 @@ import type { DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import type { StoredTensor, TensorData } from "../core/tensor.ts";
 import { type Dim, type Shape, showShape, symbol } from "./dim.ts";
-import type { OpName } from "./ops.ts";
 
 /** What is known of a tensor before the graph runs. */
 export interface Type {
@@ -26,9 +25,18 @@ export type Source =
   | { readonly kind: "constant"; readonly data: TensorData }
   | { readonly kind: "apply"; readonly apply: Apply; readonly output: number };
 
+/** One operation of the graph, named as ONNX names it. A record says everything about it; nothing is optional. */
+export interface Op {
+  readonly name: string;
+  /** "" is ONNX itself; the other is ONNX Runtime's own set. */
+  readonly domain: "" | "com.microsoft";
+  /** Types of its outputs; throws `graph_shape` or `graph_dtype` when the operands do not fit. */
+  infer(operands: readonly Operand[], attributes: Attributes): Type[];
+}
+
 /** One operation applied to operands. */
 export interface Apply {
-  readonly op: OpName;
+  readonly op: Op;
   readonly operands: readonly Operand[];
   readonly attributes: Attributes;
   /** How many tensors it makes. */
@@ -88,6 +96,6 @@ export function constant(data: TensorData): Tensor {
 export function label(t: Operand): string {
   if (!(t instanceof Tensor)) return "dims" in t ? showShape(t.dims) : String(t.scalar);
   const s = t.source;
-  const name = s.kind === "apply" ? s.apply.op : s.kind === "constant" ? "constant" : s.name;
+  const name = s.kind === "apply" ? s.apply.op.name : s.kind === "constant" ? "constant" : s.name;
   return `${name} ${showShape(t.shape)}`;
 }

@@ -1,0 +1,22 @@
+import type { Dim } from "../dim.ts";
+import { apply, axisOf, dimsAt, tensorAt } from "../infer.ts";
+import type { Op, Tensor } from "../tensor.ts";
+
+/** Reductions over chosen axes, which stay as 1. */
+
+const reduction = (name: string): Op => ({
+  name,
+  domain: "",
+  infer(operands) {
+    const x = tensorAt(name, operands, 0);
+    const axes = dimsAt(name, operands, 1).map((a) => axisOf(name, x, a as number));
+    return [{ dtype: x.dtype, shape: x.shape.map((d, i): Dim => (axes.includes(i) ? 1 : d)) }];
+  },
+});
+
+export const reduceOps = { ReduceMean: reduction("ReduceMean"), ReduceSum: reduction("ReduceSum") } as const;
+
+const over = (op: Op) => (x: Tensor, axes: readonly number[]) => apply(op, [x, { dims: axes }], { keepdims: { int: 1 } });
+
+export const mean = over(reduceOps.ReduceMean);
+export const sum = over(reduceOps.ReduceSum);

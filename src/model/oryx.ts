@@ -1,0 +1,86 @@
+import { symbol, times } from "../graph/dim.ts";
+import { concat, gather } from "../graph/ops.ts";
+import { input, size, type Tensor } from "../graph/tensor.ts";
+import type { KeysValues } from "../nn/attention.ts";
+import { embedding } from "../nn/layers.ts";
+import type { Params } from "../nn/params.ts";
+import type { LanguageConfig } from "./config.ts";
+import { compress, project, type Regions, withNewlines } from "./connector.ts";
+import { languageModel, logitsAt } from "./language.ts";
+import { oryxViT, PATCH, type VitShape } from "./vit.ts";
+
+/**
+ * The two graphs that answer a request: pixels to visual rows, and tokens to logits. Everything that a request
+ * may choose is an input of them: the number of pictures, their size, the compression, the length.
+ */
+
+/** Marks around and between the parts of a visual sequence, in the order in which the graph stacks them. */
+export const MARKS = ["begin", "sep", "end"] as const;
+export type Mark = (typeof MARKS)[number];
+
+/**
+ * Pictures of one size to rows of the language model's width.
+ *
+ * Inputs: `pixels` u8 [n, 16 * k * rows, 16 * k * columns, 3]; `k` i64 scalar.
+ * Outputs: `vit` [n, k * rows * k * columns, vision width], `compressed` [n, rows * columns, vision width],
+ * `rows` [n, rows * (columns + 1), width], `marks` [3, width].
+ */
+export function visionGraph(vision: Params, connector: Params, shape: VitShape): Record<string, Tensor> {
+  const k = size("k");
+  const regions: Regions = { rows: symbol("rows"), columns: symbol("columns"), k: k.dim };
+  const grid = { height: times(regions.rows, k.dim), width: times(regions.columns, k.dim) };
+  const pixels = input("pixels", "u8", [symbol("n"), times(PATCH, grid.height), times(PATCH, grid.width), 3]);
+  const vit = oryxViT(vision, pixels, grid, shape);
+  const compressed = compress(connector.at("vision_resampler"), vit, regions);
+  const projector = connector.at("mm_projector");
+  return {
+    vit,
+    compressed,
+    rows: withNewlines(projector, project(projector, compressed), regions),
+    marks: concat(
+      MARKS.map((m) => projector.row(`image_${m}`)),
+      0,
+    ),
+  };
+}
+
+/** Name of one KV head's keys or values among the language graph's inputs (`past`) and outputs (`present`). */
+export function cacheName(which: "past" | "present", layer: number, part: "keys" | "values", head: number): string {
+  return `${which}.${layer}.${part}.${head}`;
+}
+
+/**
+ * Tokens to logits, over a cache.
+ *
+ * Inputs: `ids` i64 [texts]; `visual` f32 [visuals, width]; `order` i64 [length], which row of (embedded ids, then
+ * visual) stands at each place; `positions` i64 [length]; `rows` i64 [chosen], whose logits are wanted;
+ * `past.L.keys.H` and `past.L.values.H` f32 [cached, d].
+ * Outputs: `logits` [chosen, vocabulary]; `present.L.keys.H` and `present.L.values.H` [length, d], the new rows.
+ */
+export function languageGraph(root: Params, config: LanguageConfig): Record<string, Tensor> {
+  const p = root.at("model");
+  const length = symbol("length");
+  const ids = input("ids", "i64", [symbol("texts")]);
+  const visual = input("visual", "f32", [symbol("visuals"), config.hiddenSize]);
+  const order = input("order", "i64", [length]);
+  const x = gather(concat([embedding(p.at("embed_tokens"), ids), visual], 0), order);
+  const past = cache(config, (name) => input(name, "f32", [symbol("cached"), config.headDim]));
+  const { hidden, present } = languageModel(p, config, x, input("positions", "i64", [length]), past);
+  const outputs: Record<string, Tensor> = {
+    logits: logitsAt(root, config, hidden, input("rows", "i64", [symbol("chosen")])),
+  };
+  present.forEach((layer, l) => {
+    for (const part of ["keys", "values"] as const) {
+      layer[part].forEach((t, h) => {
+        outputs[cacheName("present", l, part, h)] = t;
+      });
+    }
+  });
+  return outputs;
+}
+
+function cache(config: LanguageConfig, make: (name: string) => Tensor): KeysValues[] {
+  const heads = (layer: number, part: "keys" | "values") =>
+    Array.from({ length: config.kvHeads }, (_, h) => make(cacheName("past", layer, part, h)));
+  return Array.from({ length: config.layers }, (_, l) => ({ keys: heads(l, "keys"), values: heads(l, "values") }));
+}

@@ -1,0 +1,178 @@
+import koffi from "koffi";
+import { OryxError } from "../../core/errors.ts";
+
+/** What may be passed for a C argument: addresses are bigints (null for none) or memory; strings are copied for the call. */
+export type Native = bigint | number | string | ArrayBufferView | null;
+
+/** Address of an object that ONNX Runtime owns and that we release: an environment, session, value, ... */
+export type Handle = bigint;
+
+/**
+ * The functions of `OrtApi` that this project calls: position in the struct, and arguments. The struct is
+ * append-only, so a position is valid in every later release.
+ * Source: include/onnxruntime/core/session/onnxruntime_c_api.h.
+ */
+const FALLIBLE = {
+  CreateEnv: [3, "int", "str", "void *"],
+  DisableTelemetryEvents: [6, "void *"],
+  CreateSessionFromArray: [8, "void *", "void *", "size_t", "void *", "void *"],
+  Run: [9, "void *", "void *", "void *", "void *", "size_t", "void *", "size_t", "void *"],
+  CreateSessionOptions: [10, "void *"],
+  DisableMemPattern: [17, "void *"],
+  SetSessionLogSeverityLevel: [22, "void *", "int"],
+  SetSessionGraphOptimizationLevel: [23, "void *", "int"],
+  SetIntraOpNumThreads: [24, "void *", "int"],
+  SessionGetInputCount: [30, "void *", "void *"],
+  SessionGetOutputCount: [31, "void *", "void *"],
+  SessionGetInputName: [36, "void *", "size_t", "void *", "void *"],
+  SessionGetOutputName: [37, "void *", "size_t", "void *", "void *"],
+  CreateRunOptions: [39, "void *"],
+  RunOptionsSetTerminate: [46, "void *"],
+  CreateTensorWithDataAsOrtValue: [49, "void *", "void *", "size_t", "void *", "size_t", "int", "void *"],
+  IsTensor: [50, "void *", "void *"],
+  GetTensorMutableData: [51, "void *", "void *"],
+  GetTensorElementType: [60, "void *", "void *"],
+  GetDimensionsCount: [61, "void *", "void *"],
+  GetDimensions: [62, "void *", "void *", "size_t"],
+  GetTensorTypeAndShape: [65, "void *", "void *"],
+  CreateCpuMemoryInfo: [69, "int", "int", "void *"],
+  AllocatorFree: [76, "void *", "void *"],
+  GetAllocatorWithDefaultOptions: [78, "void *"],
+  AddSessionConfigEntry: [130, "void *", "str", "str"],
+  AddExternalInitializers: [210, "void *", "void *", "void *", "size_t"],
+  SessionOptionsAppendExecutionProvider: [216, "void *", "str", "void *", "void *", "size_t"],
+} as const;
+
+/** The functions that release what the ones above create; they cannot fail. */
+const RELEASING = {
+  ReleaseEnv: 92,
+  ReleaseStatus: 93,
+  ReleaseMemoryInfo: 94,
+  ReleaseSession: 95,
+  ReleaseValue: 96,
+  ReleaseRunOptions: 97,
+  ReleaseTensorTypeAndShapeInfo: 99,
+  ReleaseSessionOptions: 100,
+} as const;
+
+/** Asking for this version of the API gives every function above; ONNX Runtime 1.17 and later answer it. */
+const API_VERSION = 17;
+
+type Fallible = keyof typeof FALLIBLE;
+type Releasing = keyof typeof RELEASING;
+type NativeFunction = ((...args: Native[]) => unknown) & {
+  async: (...args: (Native | ((error: unknown, result: unknown) => void))[]) => void;
+};
+
+/**
+ * ONNX Runtime's C API. A fallible function throws OryxError `runtime_failed` where C returns a status; the
+ * status is released here.
+ */
+export type Ort = { readonly [F in Fallible]: (...args: Native[]) => void } & {
+  readonly [F in Releasing]: (handle: Handle) => void;
+} & {
+  /** Calls a function on a worker thread. Memory behind the arguments must be kept alive by the caller. */
+  inBackground(name: Fallible | Releasing, ...args: Native[]): Promise<void>;
+  /** The library's own version, as in "1.30.0". */
+  readonly version: string;
+};
+
+/** Binds the C API of the library at `libraryPath`. @throws OryxError `runtime_missing`. */
+export function bindOrt(libraryPath: string): Ort {
+  giveNativeCallsRoom();
+  const { api, version } = loadApi(libraryPath);
+  const at = (index: number, result: string, args: readonly string[]): NativeFunction =>
+    koffi.decode(koffi.decode(api, index * 8, "void *"), koffi.proto(result, [...args]));
+
+  const errorCode = at(1, "int", ["void *"]);
+  const errorMessage = at(2, "str", ["void *"]);
+  const releaseStatus = at(RELEASING.ReleaseStatus, "void", ["void *"]);
+  const check = (status: unknown): void => {
+    if (status === null || status === undefined) return;
+    const code = errorCode(status as Handle) as number;
+    const message = errorMessage(status as Handle) as string;
+    releaseStatus(status as Handle);
+    throw failure(code, message);
+  };
+
+  const native: Record<string, NativeFunction> = {};
+  const bound: Record<string, unknown> = {};
+  for (const [name, [index, ...args]] of Object.entries(FALLIBLE)) {
+    const call = at(index, "void *", args);
+    native[name] = call;
+    bound[name] = (...values: Native[]) => check(call(...values));
+  }
+  for (const [name, index] of Object.entries(RELEASING)) {
+    native[name] = at(index, "void", ["void *"]);
+    bound[name] = native[name];
+  }
+  bound.inBackground = (name: Fallible | Releasing, ...args: Native[]) =>
+    new Promise<void>((resolve, reject) => {
+      native[name]!.async(...args, (error, status) => {
+        try {
+          if (error) throw error;
+          check(status);
+          resolve();
+        } catch (reason) {
+          reject(reason);
+        }
+      });
+    });
+  bound.version = version;
+  return bound as unknown as Ort;
+}
+
+/**
+ * koffi runs a native function on a stack of its own, 128 KiB for background calls; loading a model recurses
+ * deeper than that. The size can be set only before koffi's first call, for the whole process.
+ */
+function giveNativeCallsRoom(): void {
+  const wanted = 8 * 1024 * 1024;
+  if ((koffi.config().async_stack_size ?? 0) >= wanted) return;
+  try {
+    koffi.config({ async_stack_size: wanted, sync_stack_size: wanted });
+  } catch (cause) {
+    throw new OryxError(
+      "runtime_missing",
+      "another part of this program called a native library through koffi first, with stacks too small for ONNX Runtime",
+      `create the runtime first, or call koffi.config({ async_stack_size: ${wanted} }) before koffi is used`,
+      { cause },
+    );
+  }
+}
+
+function loadApi(libraryPath: string): { api: bigint; version: string } {
+  try {
+    const library = koffi.load(libraryPath);
+    const base: bigint = library.func("OrtGetApiBase", "void *", [])();
+    const entry = (slot: number, result: string, args: string[]): NativeFunction =>
+      koffi.decode(koffi.decode(base, slot * 8, "void *"), koffi.proto(result, args));
+    const version = entry(1, "str", [])() as string;
+    const api = entry(0, "void *", ["uint32_t"])(API_VERSION) as bigint | null;
+    if (api === null) throw new Error(`version ${version} has no API version ${API_VERSION}`);
+    return { api, version };
+  } catch (cause) {
+    throw new OryxError(
+      "runtime_missing",
+      `ONNX Runtime could not be loaded from ${libraryPath}: ${(cause as Error).message}`,
+      "install the package again, or give the path of an ONNX Runtime library (1.17 or later) for this machine",
+      { cause },
+    );
+  }
+}
+
+/** Turns ONNX Runtime's message, which carries source paths and C++ signatures, into one readable line. */
+function failure(code: number, message: string): OryxError {
+  const readable = message
+    .replace(/^.*Status Message: /s, (head) => `${/running (.*?)\. ?Status/s.exec(head)?.[1] ?? ""}: `)
+    .replace(/\/?\S*onnxruntime\S*:\d+ .*?\) (const )?(\[.*?\] )?/gs, "")
+    .replace(/\s+/g, " ")
+    .trim();
+  const brief = readable.length > 400 ? `${readable.slice(0, 400)}...` : readable;
+  return new OryxError(
+    "runtime_failed",
+    `ONNX Runtime: ${brief}`,
+    "check the names, shapes and element types of the model's inputs and outputs",
+    { cause: new Error(message, { cause: code }) },
+  );
+}
