@@ -7,6 +7,7 @@ export const ERROR_CODES = {
   bad_option: "an option has a value that makes no sense",
   aborted: "the caller's AbortSignal fired",
   closed: "the object was used after it was closed",
+  busy: "as many conversations are open as the model may hold",
   // Graph: mistakes in a model description, found while it is built
   graph_shape: "shapes do not fit an operation",
   graph_dtype: "element types do not fit an operation",

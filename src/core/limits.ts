@@ -41,4 +41,10 @@ export const LIMITS = {
   mediaPerRequest: 4096,
   /** Frames that one video request may sample: the paper's needle test ends at 1.6k, this project's at 10k. */
   framesPerVideo: 10_000,
+  /** Token ids of a tokenizer: the largest published vocabularies have 262k. */
+  vocabSize: 1_000_000,
+  /** Merges of a tokenizer: Qwen2 has 151k; tokenizers converted from sentencepiece list several per token. */
+  vocabMerges: 4_000_000,
+  /** UTF-16 units of one text in a prompt: 131k tokens, the longest context, hold about 500k of English. */
+  promptChars: 1_000_000,
 } as const;

@@ -1,7 +1,7 @@
 import type { DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import type { StoredTensor, TensorData } from "../core/tensor.ts";
-import { type Dim, type Shape, showShape, symbol } from "./dim.ts";
+import { type Dim, type Shape, showShape } from "./dim.ts";
 
 /** What is known of a tensor before the graph runs. */
 export interface Type {
@@ -19,8 +19,6 @@ export type Operand = Tensor | { readonly dims: readonly Dim[] } | { readonly sc
 /** Where a tensor comes from. */
 export type Source =
   | { readonly kind: "input"; readonly name: string }
-  /** A scalar input that gives a symbol its value. */
-  | { readonly kind: "size"; readonly name: string }
   | { readonly kind: "weight"; readonly name: string; readonly stored: StoredTensor }
   | { readonly kind: "constant"; readonly data: TensorData }
   | { readonly kind: "apply"; readonly apply: Apply; readonly output: number };
@@ -77,11 +75,6 @@ export function input(name: string, dtype: DType, shape: Shape): Tensor {
   return new Tensor({ dtype, shape }, { kind: "input", name });
 }
 
-/** A dimension that the caller feeds, as an i64 scalar, for what no input's shape tells. */
-export function size(name: string): { dim: Dim; tensor: Tensor } {
-  return { dim: symbol(name), tensor: new Tensor({ dtype: "i64", shape: [] }, { kind: "size", name }) };
-}
-
 /** A tensor of the checkpoint, in the type in which it is stored. */
 export function weight(name: string, stored: StoredTensor): Tensor {
   return new Tensor({ dtype: stored.dtype, shape: stored.shape }, { kind: "weight", name, stored });
@@ -98,4 +91,11 @@ export function label(t: Operand): string {
   const s = t.source;
   const name = s.kind === "apply" ? s.apply.op.name : s.kind === "constant" ? "constant" : s.name;
   return `${name} ${showShape(t.shape)}`;
+}
+
+/** What a model computes: its outputs by name, which hold all that leads to them. */
+export interface Graph {
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  /** Symbols whose value the caller feeds, as i64 scalars of that name; every other one is read off an input's shape. */
+  readonly sizes: readonly string[];
 }

@@ -1,6 +1,6 @@
 import { symbol, times } from "../graph/dim.ts";
 import { concat, gather } from "../graph/ops.ts";
-import { input, size, type Tensor } from "../graph/tensor.ts";
+import { type Graph, input, type Tensor } from "../graph/tensor.ts";
 import type { KeysValues } from "../nn/attention.ts";
 import { embedding } from "../nn/layers.ts";
 import type { Params } from "../nn/params.ts";
@@ -25,23 +25,20 @@ export type Mark = (typeof MARKS)[number];
  * Outputs: `vit` [n, k * rows * k * columns, vision width], `compressed` [n, rows * columns, vision width],
  * `rows` [n, rows * (columns + 1), width], `marks` [3, width].
  */
-export function visionGraph(vision: Params, connector: Params, shape: VitShape): Record<string, Tensor> {
-  const k = size("k");
-  const regions: Regions = { rows: symbol("rows"), columns: symbol("columns"), k: k.dim };
-  const grid = { height: times(regions.rows, k.dim), width: times(regions.columns, k.dim) };
+export function visionGraph(vision: Params, connector: Params, shape: VitShape): Graph {
+  const k = symbol("k");
+  const regions: Regions = { rows: symbol("rows"), columns: symbol("columns"), k };
+  const grid = { height: times(regions.rows, k), width: times(regions.columns, k) };
   const pixels = input("pixels", "u8", [symbol("n"), times(PATCH, grid.height), times(PATCH, grid.width), 3]);
   const vit = oryxViT(vision, pixels, grid, shape);
   const compressed = compress(connector.at("vision_resampler"), vit, regions);
   const projector = connector.at("mm_projector");
-  return {
-    vit,
-    compressed,
-    rows: withNewlines(projector, project(projector, compressed), regions),
-    marks: concat(
-      MARKS.map((m) => projector.row(`image_${m}`)),
-      0,
-    ),
-  };
+  const rows = withNewlines(projector, project(projector, compressed), regions);
+  const marks = concat(
+    MARKS.map((m) => projector.row(`image_${m}`)),
+    0,
+  );
+  return { outputs: { vit, compressed, rows, marks }, sizes: ["k"] };
 }
 
 /** Name of one KV head's keys or values among the language graph's inputs (`past`) and outputs (`present`). */
@@ -57,7 +54,7 @@ export function cacheName(which: "past" | "present", layer: number, part: "keys"
  * `past.L.keys.H` and `past.L.values.H` f32 [cached, d].
  * Outputs: `logits` [chosen, vocabulary]; `present.L.keys.H` and `present.L.values.H` [length, d], the new rows.
  */
-export function languageGraph(root: Params, config: LanguageConfig): Record<string, Tensor> {
+export function languageGraph(root: Params, config: LanguageConfig): Graph {
   const p = root.at("model");
   const length = symbol("length");
   const ids = input("ids", "i64", [symbol("texts")]);
@@ -76,7 +73,7 @@ export function languageGraph(root: Params, config: LanguageConfig): Record<stri
       });
     }
   });
-  return outputs;
+  return { outputs, sizes: [] };
 }
 
 function cache(config: LanguageConfig, make: (name: string) => Tensor): KeysValues[] {

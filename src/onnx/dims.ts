@@ -8,8 +8,12 @@ interface Writer {
   constant(shape: readonly number[], data: BigInt64Array): string;
 }
 
-/** An input's axis, or a scalar input, that tells the value of some dimension. */
-type Evidence = { kind: "scalar"; input: string } | { kind: "axis"; input: string; axis: number; dim: SymbolicDim };
+/** An input's axis, which tells the value of some dimension. */
+interface Evidence {
+  input: string;
+  axis: number;
+  dim: SymbolicDim;
+}
 
 /**
  * Writes dimensions as i64 values of the graph. A symbol is read from a scalar input of its name, or solved from
@@ -18,6 +22,7 @@ type Evidence = { kind: "scalar"; input: string } | { kind: "axis"; input: strin
  */
 export class DimEmitter {
   readonly #writer: Writer;
+  readonly #scalars = new Set<string>();
   readonly #evidence: Evidence[] = [];
   readonly #values = new Map<string, string>();
   readonly #solving = new Set<string>();
@@ -27,12 +32,12 @@ export class DimEmitter {
   }
 
   bindScalar(input: string): void {
-    this.#evidence.push({ kind: "scalar", input });
+    this.#scalars.add(input);
   }
 
   bindShape(input: string, shape: Shape): void {
     shape.forEach((dim, axis) => {
-      if (dim instanceof SymbolicDim) this.#evidence.push({ kind: "axis", input, axis, dim });
+      if (dim instanceof SymbolicDim) this.#evidence.push({ input, axis, dim });
     });
   }
 
@@ -78,9 +83,9 @@ export class DimEmitter {
   }
 
   #solve(name: string): string {
+    if (this.#scalars.has(name)) return this.#reshape(name, [1]);
     for (const e of this.#evidence) {
-      if (e.kind === "scalar" && e.input === name) return this.#reshape(name, [1]);
-      if (e.kind === "axis" && this.#solves(e.dim, name)) {
+      if (this.#solves(e.dim, name)) {
         const [[monomial, coefficient]] = [...e.dim.terms] as [[string, number]];
         const others = monomial.split("*");
         others.splice(others.indexOf(name), 1);

@@ -2,7 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import type { StoredTensor } from "../core/tensor.ts";
 import type { Shape } from "../graph/dim.ts";
 import { ONNX_DTYPE } from "../graph/ops.ts";
-import type { Apply, Attribute, Operand } from "../graph/tensor.ts";
+import type { Apply, Attribute, Graph, Operand } from "../graph/tensor.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { DimEmitter } from "./dims.ts";
 import {
@@ -32,9 +32,10 @@ export interface EmittedModel {
   weights: Map<string, StoredTensor>;
 }
 
-/** Serialises what is needed to compute `outputs`, under those names. Weights become external data. */
-export function emitOnnx(outputs: Readonly<Record<string, Tensor>>): EmittedModel {
+/** Serialises what is needed to compute the graph's outputs, under their names. Weights become external data. */
+export function emitOnnx({ outputs, sizes }: Graph): EmittedModel {
   const graph = new GraphEmitter();
+  for (const name of sizes) graph.declareSize(name);
   const applies = inOrder(Object.values(outputs));
   for (const t of leaves(applies, Object.values(outputs))) graph.declare(t);
   for (const [name, t] of Object.entries(outputs)) graph.nameOutput(name, t);
@@ -81,16 +82,20 @@ class GraphEmitter {
   });
   #count = 0;
 
+  /** Makes the input known that feeds a symbol. */
+  declareSize(name: string): void {
+    this.#inputs.set(name, valueInfo(name, { dtype: "i64", shape: [] }));
+    this.#dims.bindScalar(name);
+  }
+
   /** Makes an input, a weight or a constant known. */
   declare(t: Tensor): void {
     const s = t.source;
     switch (s.kind) {
       case "input":
-      case "size":
         this.#inputs.set(s.name, valueInfo(s.name, t));
         this.#names.set(t, s.name);
-        if (s.kind === "size") this.#dims.bindScalar(s.name);
-        else this.#dims.bindShape(s.name, t.shape);
+        this.#dims.bindShape(s.name, t.shape);
         return;
       case "weight":
         this.#weights.set(s.name, s.stored);

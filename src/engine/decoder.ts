@@ -1,0 +1,97 @@
+import type { TensorData } from "../core/tensor.ts";
+import type { LanguageConfig } from "../model/config.ts";
+import type { Session } from "../runtime/session.ts";
+import type { KvSlot } from "./kv.ts";
+import { type Chunk, chunks, type Stretch, sequenceLength } from "./sequence.ts";
+import { Turns } from "./turns.ts";
+
+/** Tokens of one prefill step when the context is short: beyond this, products gain nothing from more rows. */
+const LONGEST_CHUNK = 512;
+/** Bytes that one KV head's attention scores may take in a step; chunks shrink as the context grows. */
+const SCORE_BYTES = 64e6;
+
+/** What a prefill tells while it works: tokens done of all. */
+export type PrefillProgress = (done: number, total: number) => void;
+
+/** The language model at work: sequences in, logits out, with what was seen kept in slots. */
+export class Decoder {
+  readonly config: LanguageConfig;
+  readonly #session: Session;
+  readonly #turns = new Turns();
+
+  /** @param session the language graph of this config */
+  constructor(session: Session, config: LanguageConfig) {
+    this.#session = session;
+    this.config = config;
+  }
+
+  /**
+   * Feeds a sequence behind what the slot holds. @returns logits [vocabulary] after its last token.
+   * When it rejects, the slot holds a prefix of the sequence: truncate it.
+   */
+  async prefill(
+    slot: KvSlot,
+    sequence: readonly Stretch[],
+    options: { signal?: AbortSignal | undefined; onProgress?: PrefillProgress; chunkTokens?: number } = {},
+  ): Promise<Float32Array> {
+    const total = sequenceLength(sequence);
+    const start = slot.length;
+    const longest = options.chunkTokens ?? LONGEST_CHUNK;
+    const sizeAt = (done: number) => Math.min(longest, this.#chunkTokens(start + done));
+    let logits: Float32Array = new Float32Array(0);
+    for (const chunk of chunks(sequence, this.config.hiddenSize, sizeAt)) {
+      const last = slot.length - start + chunk.order.length === total;
+      logits = await this.step(slot, chunk, last ? [chunk.order.length - 1] : [], options.signal);
+      options.onProgress?.(slot.length - start, total);
+    }
+    return logits;
+  }
+
+  /** Feeds one token. @returns logits [vocabulary] */
+  next(slot: KvSlot, id: number, signal?: AbortSignal): Promise<Float32Array> {
+    const chunk = {
+      ids: BigInt64Array.of(BigInt(id)),
+      visual: new Float32Array(0),
+      visuals: 0,
+      order: BigInt64Array.of(0n),
+    };
+    return this.step(slot, chunk, [0], signal);
+  }
+
+  /** Feeds one chunk. @returns logits [rows, vocabulary] at the given places of the chunk. */
+  async step(slot: KvSlot, chunk: Chunk, rows: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+    const length = chunk.order.length;
+    const { hiddenSize, vocabSize } = this.config;
+    const logits = new Float32Array(rows.length * vocabSize);
+    await this.#turns.take(async () => {
+      const inputs: Record<string, TensorData> = {
+        ...slot.past(),
+        ids: { dtype: "i64", shape: [chunk.ids.length], data: chunk.ids },
+        visual: { dtype: "f32", shape: [chunk.visuals, hiddenSize], data: chunk.visual },
+        order: { dtype: "i64", shape: [length], data: chunk.order },
+        positions: integers(length, (i) => slot.length + i),
+        rows: integers(rows.length, (i) => rows[i] as number),
+      };
+      const outputs: Record<string, TensorData> = {
+        ...slot.present(length),
+        logits: { dtype: "f32", shape: [rows.length, vocabSize], data: logits },
+      };
+      await this.#session.run(inputs, outputs, { signal });
+    }, signal);
+    slot.advance(length);
+    return logits;
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  #chunkTokens(cached: number): number {
+    const group = this.config.heads / this.config.kvHeads;
+    return Math.max(16, Math.floor(SCORE_BYTES / (4 * group * (cached + LONGEST_CHUNK))));
+  }
+}
+
+function integers(length: number, at: (i: number) => number): TensorData {
+  return { dtype: "i64", shape: [length], data: BigInt64Array.from({ length }, (_, i) => BigInt(at(i))) };
+}

@@ -1,0 +1,115 @@
+import { OryxError } from "../core/errors.ts";
+import type { TensorData } from "../core/tensor.ts";
+import type { RgbImage } from "../media/media.ts";
+import { MARKS } from "../model/oryx.ts";
+import { type Compression, type Size, type VisualShape, viewTokens, visualSequence, visualTokens } from "../model/visual.ts";
+import { PATCH } from "../model/vit.ts";
+import type { OutputTarget, Session } from "../runtime/session.ts";
+import { Turns } from "./turns.ts";
+
+/** Patches of one run: batches of small frames gain a little, and memory stays near 500 MB at OryxViT's width. */
+const PATCHES_PER_RUN = 4096;
+
+/** What the vision graph can tell of pictures, beside the rows: every stage, for comparison with a reference. */
+export type VisionStage = "vit" | "compressed" | "rows" | "marks";
+
+/** The vision tower, compressor and projector at work: pictures in, rows of the language model's width out. */
+export class VisionEncoder {
+  /** Width of the rows, the language model's. */
+  readonly width: number;
+  readonly #session: Session;
+  readonly #turns = new Turns();
+  #marks: Promise<Float32Array> | undefined;
+
+  /** @param session the vision graph */
+  constructor(session: Session, width: number) {
+    this.#session = session;
+    this.width = width;
+  }
+
+  /** How many pictures of a size go into one run. */
+  batchSize({ width, height }: { width: number; height: number }): number {
+    return Math.max(1, Math.floor(PATCHES_PER_RUN / ((width / PATCH) * (height / PATCH))));
+  }
+
+  /** Rows of pictures of one size, f32 [n, rows * (columns + 1), width]. */
+  async rows(pictures: readonly RgbImage[], k: Compression, signal?: AbortSignal): Promise<Float32Array> {
+    const first = pictures[0] as RgbImage;
+    const shape = [pictures.length, viewTokens(first, k), this.width];
+    const rows: TensorData = { dtype: "f32", shape, data: new Float32Array(shape.reduce((a, b) => a * b)) };
+    await this.run(pictures, k, { rows }, signal);
+    return rows.data as Float32Array;
+  }
+
+  /** Chosen stages of pictures of one size. */
+  run(
+    pictures: readonly RgbImage[],
+    k: Compression,
+    outputs: Partial<Record<VisionStage, OutputTarget>>,
+    signal?: AbortSignal,
+  ): Promise<Record<string, TensorData>> {
+    const { width, height } = pictures[0] as RgbImage;
+    const data = new Uint8Array(pictures.length * height * width * 3);
+    pictures.forEach((p, i) => {
+      if (p.width !== width || p.height !== height) throw new RangeError("pictures of one run have one size");
+      data.set(p.data, i * p.data.length);
+    });
+    const inputs: Record<string, TensorData> = {
+      pixels: { dtype: "u8", shape: [pictures.length, height, width, 3], data },
+      k: { dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(k)) },
+    };
+    return this.#turns.take(() => this.#session.run(inputs, outputs as Record<string, OutputTarget>, { signal }), signal);
+  }
+
+  /** The marks of a visual sequence, f32 [3, width] in the order of `MARKS`. */
+  marks(): Promise<Float32Array> {
+    this.#marks ??= this.#readMarks();
+    return this.#marks;
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  /** The marks are parameters, but the graph is what knows them: a least picture is run for them once. */
+  async #readMarks(): Promise<Float32Array> {
+    const least = { width: PATCH, height: PATCH, data: new Uint8Array(3 * PATCH * PATCH) };
+    const { marks } = await this.run([least], 1, { marks: "fresh" });
+    if (marks?.dtype !== "f32") throw new OryxError("runtime_failed", "the vision graph gave no marks", "report this");
+    return marks.data;
+  }
+}
+
+/** Visual tokens of one image or video, f32 [tokens, width], filled in as its pictures are encoded. */
+export class VisualSequence {
+  readonly count: number;
+  readonly visual: Float32Array;
+  readonly #width: number;
+  readonly #places = new Map<string, number>();
+
+  constructor(visual: VisualShape, pictures: number, marks: Float32Array, width: number) {
+    const { modality, views, k } = visual;
+    this.#width = width;
+    this.count = visualTokens(modality, views, k, pictures);
+    this.visual = new Float32Array(this.count * width);
+    let at = 0;
+    for (const part of visualSequence(modality, pictures)) {
+      if ("mark" in part) {
+        const row = MARKS.indexOf(part.mark);
+        this.visual.set(marks.subarray(row * width, (row + 1) * width), at++ * width);
+      } else {
+        this.#places.set(`${part.view} ${part.picture}`, at);
+        at += viewTokens(views[part.view] as Size, k);
+      }
+    }
+  }
+
+  /** Puts in the rows of consecutive pictures, each [view's tokens, width], beginning with `picture`. */
+  fill(view: "main" | "low", picture: number, pictures: number, rows: Float32Array): void {
+    const length = rows.length / pictures;
+    for (let i = 0; i < pictures; i++) {
+      const place = this.#places.get(`${view} ${picture + i}`) as number;
+      this.visual.set(rows.subarray(i * length, (i + 1) * length), place * this.#width);
+    }
+  }
+}
