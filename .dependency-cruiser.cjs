@@ -13,14 +13,15 @@ const stands = {
   media: ["core"],
   runtime: ["core"],
   net: ["core"],
-  engine: ["core", "graph", "nn", "model", "onnx", "weights", "text", "media", "runtime", "net"],
-  verify: ["core", "model", "weights", "text", "media", "runtime", "engine"],
-  bench: ["core", "model", "weights", "media", "runtime", "engine"],
-  cli: ["core", "model", "weights", "text", "media", "runtime", "net", "engine", "verify", "bench"],
+  engine: ["core", "graph", "nn", "model", "onnx", "text", "media", "runtime"],
+  node: ["core", "model", "weights", "text", "media", "runtime", "net", "engine"],
+  verify: ["core", "model", "weights", "text", "media", "runtime", "engine", "node"],
+  bench: ["core", "model", "weights", "media", "runtime", "engine", "node"],
+  cli: ["core", "model", "weights", "text", "media", "runtime", "net", "engine", "node", "verify", "bench"],
 };
 
 /** Layers that a browser loads: no node: built-ins outside a folder or file named "node". */
-const portable = "^src/(core|graph|nn|model|onnx|text)/";
+const portable = "^src/(core|graph|nn|model|onnx|text|engine)/";
 
 module.exports = {
   forbidden: [

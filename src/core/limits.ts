@@ -23,8 +23,8 @@ export const LIMITS = {
   modelWidth: 262_144,
   /** Blocks of a model: Oryx-1.5-32B has 64. */
   modelLayers: 1024,
-  /** Rows of the embedding: Qwen2's is 152,064, the largest published ones are near 260,000. */
-  vocabSize: 4_000_000,
+  /** Rows of the embedding and ids of the tokenizer: Qwen2's are 152,064, the largest published ones near 262,000. */
+  vocabSize: 1_000_000,
   /** Context that a config may claim, in tokens: the largest published claims are 10 million. */
   maxPositions: 100_000_000,
   /** config.json, generation_config.json, cases.json: published ones are under 10 kB. */
@@ -37,14 +37,17 @@ export const LIMITS = {
   imagePixels: 268_402_689,
   /** A side of an image or frame in pixels: JPEG's and WebP's own bounds are near it. */
   imageSide: 65_535,
+  /** Bytes of a GIF that are read for its first frame: enough for 40 megapixels of noise. */
+  gifBytes: 64_000_000,
   /** Files in one request: more are a mistake in a shell pattern. */
   mediaPerRequest: 4096,
   /** Frames that one video request may sample: the paper's needle test ends at 1.6k, this project's at 10k. */
   framesPerVideo: 10_000,
-  /** Token ids of a tokenizer: the largest published vocabularies have 262k. */
-  vocabSize: 1_000_000,
   /** Merges of a tokenizer: Qwen2 has 151k; tokenizers converted from sentencepiece list several per token. */
   vocabMerges: 4_000_000,
   /** UTF-16 units of one text in a prompt: 131k tokens, the longest context, hold about 500k of English. */
   promptChars: 1_000_000,
+  /** Stop strings of one request, and UTF-16 units of one: OpenAI's API takes 4; longer texts than this are content. */
+  stopStrings: 64,
+  stopStringChars: 1024,
 } as const;

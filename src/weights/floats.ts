@@ -57,9 +57,9 @@ export function toBfloat16(values: Float32Array): Uint16Array {
   const words = new Uint16Array(values.length);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i]!;
-    const isNaN = (b & 0x7fffffff) > 0x7f800000;
+    const notANumber = (b & 0x7fffffff) > 0x7f800000;
     // Half of the dropped part, less one unless the kept part is odd; a NaN's payload must not carry into infinity.
-    words[i] = isNaN ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
+    words[i] = notANumber ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
   }
   return words;
 }

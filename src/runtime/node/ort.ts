@@ -77,10 +77,25 @@ export type Ort = { readonly [F in Fallible]: (...args: Native[]) => void } & {
   readonly version: string;
 };
 
-/** Binds the C API of the library at `libraryPath`. @throws OryxError `runtime_missing`. */
-export function bindOrt(libraryPath: string): Ort {
-  giveNativeCallsRoom();
-  const { api, version } = loadApi(libraryPath);
+/**
+ * Libraries in this process, by path. Each stays loaded until the process ends: koffi would unload one when its
+ * handle is garbage collected, under the feet of ONNX Runtime's threads and of functions taken from it.
+ */
+const LOADED = new Map<string, { ort: Ort; library: ReturnType<typeof koffi.load> }>();
+
+/** The C API of the library at `libraryPath`. @throws OryxError `runtime_missing`. */
+export function loadOrt(libraryPath: string): Ort {
+  let loaded = LOADED.get(libraryPath);
+  if (!loaded) {
+    giveNativeCallsRoom();
+    const { library, api, version } = openLibrary(libraryPath);
+    loaded = { ort: bind(api, version), library };
+    LOADED.set(libraryPath, loaded);
+  }
+  return loaded.ort;
+}
+
+function bind(api: bigint, version: string): Ort {
   const at = (index: number, result: string, args: readonly string[]): NativeFunction =>
     koffi.decode(koffi.decode(api, index * 8, "void *"), koffi.proto(result, [...args]));
 
@@ -141,7 +156,11 @@ function giveNativeCallsRoom(): void {
   }
 }
 
-function loadApi(libraryPath: string): { api: bigint; version: string } {
+function openLibrary(libraryPath: string): {
+  library: ReturnType<typeof koffi.load>;
+  api: bigint;
+  version: string;
+} {
   try {
     const library = koffi.load(libraryPath);
     const base: bigint = library.func("OrtGetApiBase", "void *", [])();
@@ -150,7 +169,7 @@ function loadApi(libraryPath: string): { api: bigint; version: string } {
     const version = entry(1, "str", [])() as string;
     const api = entry(0, "void *", ["uint32_t"])(API_VERSION) as bigint | null;
     if (api === null) throw new Error(`version ${version} has no API version ${API_VERSION}`);
-    return { api, version };
+    return { library, api, version };
   } catch (cause) {
     throw new OryxError(
       "runtime_missing",
@@ -164,10 +183,16 @@ function loadApi(libraryPath: string): { api: bigint; version: string } {
 /** Turns ONNX Runtime's message, which carries source paths and C++ signatures, into one readable line. */
 function failure(code: number, message: string): OryxError {
   const readable = message
-    .replace(/^.*Status Message: /s, (head) => `${/running (.*?)\. ?Status/s.exec(head)?.[1] ?? ""}: `)
-    .replace(/\/?\S*onnxruntime\S*:\d+ .*?\) (const )?(\[.*?\] )?/gs, "")
+    .slice(0, 4000)
     .replace(/\s+/g, " ")
-    .trim();
+    .replace(
+      /Non-zero status code returned while running (\S+) node\. Name:'(.*?)' Status Message: /,
+      "$1 $2: ",
+    )
+    .replace(/\S+\.(cc|h|cpp):\d+ (.*?\)(::<lambda\(.*?\)>)?( const)?( \[.*?\])? )?/g, "")
+    .replace(/: : \d+ : [A-Z_]+ : /, ": ")
+    .trim()
+    .replace(/^(.{10,}?) \1$/, "$1"); // said twice
   const brief = readable.length > 400 ? `${readable.slice(0, 400)}...` : readable;
   return new OryxError(
     "runtime_failed",

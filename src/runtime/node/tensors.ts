@@ -8,7 +8,7 @@ import { elementCount } from "../../core/tensor.ts";
 import type { Handle, Ort } from "./ort.ts";
 
 /** ONNXTensorElementDataType of each element type. */
-const ELEMENT_TYPE: Readonly<Record<DType, number>> = {
+export const ELEMENT_TYPE: Readonly<Record<DType, number>> = {
   f32: 1,
   u8: 2,
   i8: 3,
@@ -37,6 +37,14 @@ export function outSlot(): BigUint64Array {
   return new BigUint64Array(new ArrayBuffer(8));
 }
 
+/** A zero-terminated UTF-8 string in memory that does not move. */
+export function cString(text: string): Uint8Array {
+  const encoded = new TextEncoder().encode(text);
+  const terminated = new Uint8Array(new ArrayBuffer(encoded.length + 1));
+  terminated.set(encoded);
+  return terminated;
+}
+
 /** Makes and reads ONNX Runtime's tensors. Not for use from several threads; one per session or load. */
 export class TensorBridge {
   readonly #ort: Ort;
@@ -58,12 +66,12 @@ export class TensorBridge {
     if (data.BYTES_PER_ELEMENT !== DTYPE_BYTES[dtype] || data.length !== elementCount(shape)) {
       throw misfit(name, `${dtype} [${shape}]`, `${data.byteLength} bytes of memory`);
     }
-    return this.overMemory(data.length === 0 ? this.#nowhere : data, data.byteLength, dtype, shape, name);
+    return this.overMemory(data, data.byteLength, dtype, shape, name);
   }
 
-  /** An OrtValue over `byteLength` bytes at an address. */
+  /** An OrtValue over the first `byteLength` bytes of `memory`, which must outlive it. */
   overMemory(
-    memory: bigint | TypedArray,
+    memory: TypedArray,
     byteLength: number,
     dtype: DType,
     shape: readonly number[],
@@ -75,7 +83,7 @@ export class TensorBridge {
     for (let i = 0; i < shape.length; i++) this.#shape[i] = BigInt(shape[i]!);
     this.#ort.CreateTensorWithDataAsOrtValue(
       this.#memoryInfo,
-      memory,
+      byteLength === 0 ? this.#nowhere : memory,
       byteLength,
       this.#shape,
       shape.length,

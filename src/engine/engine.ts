@@ -1,0 +1,60 @@
+import type { PromptStyle } from "../text/prompt.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { AnswerStream } from "./answer.ts";
+import { Conversation } from "./conversation.ts";
+import type { Decoder } from "./decoder.ts";
+import type { VisionEncoder } from "./encoder.ts";
+import type { KvCache } from "./kv.ts";
+import type { OpenMedia } from "./media.ts";
+import type { Answer, AskRequest, Piece } from "./request.ts";
+import type { SamplingOptions } from "./sampler.ts";
+
+/** What an engine is put together from; each platform brings its own. */
+export interface EngineParts {
+  decoder: Decoder;
+  encoder: VisionEncoder;
+  cache: KvCache;
+  tokenizer: Tokenizer;
+  style: PromptStyle;
+  /** Tokens that end an answer. */
+  stopIds: ReadonlySet<number>;
+  openMedia: OpenMedia;
+  /** A request's sampling options over the model's defaults. */
+  sampling: (request: SamplingOptions) => SamplingOptions;
+}
+
+/** A loaded model that answers questions about images and videos. */
+export class Engine {
+  readonly #parts: EngineParts;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** Asks one question. @throws as {@link Conversation.ask} does, when the answer is read. */
+  ask(request: AskRequest): AnswerStream {
+    return new AnswerStream(this.#ask(request));
+  }
+
+  /** Opens a conversation, to be closed. @throws OryxError `busy` when the model holds as many as it may. */
+  chat(options: { system?: string } = {}): Conversation {
+    return new Conversation(this.#parts, options);
+  }
+
+  /** Releases the model; requests in flight end first. A second call does nothing. */
+  async close(): Promise<void> {
+    await this.#parts.decoder.close();
+    await this.#parts.encoder.close();
+  }
+
+  async *#ask(request: AskRequest): AsyncGenerator<Piece, Answer, undefined> {
+    const conversation = new Conversation(this.#parts, request);
+    try {
+      const stream = conversation.ask(request);
+      yield* stream;
+      return await stream.answer();
+    } finally {
+      conversation.close();
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import { open, readFile, stat } from "node:fs/promises";
+import { OryxError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { FORMAT_BYTES, type ImageFormat, imageFormat } from "./image-format.ts";
+import type { MediaSource } from "./media.ts";
+
+/** An image file that exists, is readable, is not too long, and begins like one of the known formats. */
+export interface ImageFile {
+  /** For messages. */
+  name: string;
+  format: ImageFormat;
+  byteLength: number;
+  /** What sharp reads: the path, so that a large file is streamed, or the bytes. */
+  input: string | Uint8Array;
+}
+
+/**
+ * Looks at a file's length and first bytes, and no further.
+ * @throws OryxError `media_missing`, `media_unreadable`, `media_empty`, `media_too_large`, `media_unsupported`
+ */
+export async function openImageFile(source: MediaSource): Promise<ImageFile> {
+  const name = shortened(typeof source === "string" ? source : (source.name ?? "the image"));
+  const byteLength = typeof source === "string" ? await fileSize(source, name) : source.bytes.length;
+  if (byteLength === 0) {
+    throw new OryxError("media_empty", `${name} has no bytes`, "was the download or the copy cut off?");
+  }
+  if (byteLength > LIMITS.imageBytes) {
+    throw new OryxError(
+      "media_too_large",
+      `${name} has ${byteLength} bytes; images may have ${LIMITS.imageBytes}`,
+      "save it smaller, or as JPEG",
+    );
+  }
+  const head = typeof source === "string" ? await readHead(source, name, FORMAT_BYTES) : source.bytes;
+  const format = imageFormat(head);
+  if (!format) {
+    throw new OryxError(
+      "media_unsupported",
+      `${name} is not a JPEG, PNG, WebP, GIF or AVIF file`,
+      "convert it to one of these; a file's content counts, not its name",
+    );
+  }
+  return { name, format, byteLength, input: await sharpInput(source, name) };
+}
+
+/** The first `maxBytes` of a file, or all of a shorter one. @throws OryxError `media_unreadable` */
+export async function readHead(path: string, name: string, maxBytes: number): Promise<Uint8Array> {
+  const file = await open(path, "r").catch((cause: unknown) => {
+    throw unreadable(name, cause);
+  });
+  try {
+    const size = Math.min(maxBytes, (await file.stat()).size);
+    const { buffer, bytesRead } = await file.read(new Uint8Array(size), 0, size, 0);
+    return buffer.subarray(0, bytesRead);
+  } catch (cause) {
+    throw unreadable(name, cause);
+  } finally {
+    await file.close();
+  }
+}
+
+async function fileSize(path: string, name: string): Promise<number> {
+  if (/^([a-z][a-z\d+.-]*:\/\/|data:)/i.test(path)) {
+    throw new OryxError("media_missing", `${name} is a URL, not a file`, "download it first; give its path");
+  }
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "EACCES" || cause.code === "EPERM") throw unreadable(name, cause);
+    throw new OryxError("media_missing", `there is no file ${name}`, "check the path", { cause });
+  });
+  // Opening a pipe would wait for a writer for ever, and a device never ends.
+  if (!found.isFile()) {
+    const kind = found.isDirectory() ? "a folder" : "not a regular file";
+    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of an image file");
+  }
+  return found.size;
+}
+
+/** libvips takes `name[page=2]` for a file and its options, so a name that ends like that goes in as bytes. */
+async function sharpInput(source: MediaSource, name: string): Promise<string | Uint8Array> {
+  if (typeof source !== "string") return source.bytes;
+  if (!source.endsWith("]")) return source;
+  return readFile(source).catch((cause: unknown) => {
+    throw unreadable(name, cause);
+  });
+}
+
+function unreadable(name: string, cause: unknown): OryxError {
+  return new OryxError("media_unreadable", `${name} cannot be read`, "check the file's permissions", {
+    cause,
+  });
+}
+
+/** A name fit for one line of a message: somebody will pass a picture's base64 as its path. */
+function shortened(name: string): string {
+  return name.length <= 160 ? name : `${name.slice(0, 60)}…${name.slice(-60)}`;
+}

@@ -1,0 +1,109 @@
+import { OryxError } from "../core/errors.ts";
+import { Engine } from "../engine/engine.ts";
+import { KvCache } from "../engine/kv.ts";
+import type { SamplingOptions } from "../engine/sampler.ts";
+import { resolveModel } from "../net/hub.ts";
+import type { Device } from "../runtime/session.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import { openMedia } from "./media.ts";
+import { type OpenModel, openModel } from "./open.ts";
+
+export interface LoadOptions {
+  /** Where to compute; default "cpu". */
+  device?: Device;
+  /** Threads of the CPU; default: as many as there are cores. */
+  threads?: number;
+  /** Tokens that a conversation may hold; default and most: what the model was made for. */
+  contextTokens?: number;
+  /** Conversations that may be open at once; default 4. Memory is taken as they are used. */
+  conversations?: number;
+  /** Where the vision tower is, when it is not in the model folder. */
+  visionTower?: string;
+}
+
+const DEFAULT_CONVERSATIONS = 4;
+
+/**
+ * A model in this process that answers questions about images and videos.
+ *
+ * ```ts
+ * const oryx = await Oryx.load("path/or/hub-id");
+ * for await (const piece of oryx.ask({ media: ["holiday.mp4"], question: "What happens?" })) {
+ *   process.stdout.write(piece.text);
+ * }
+ * await oryx.close();
+ * ```
+ */
+export class Oryx extends Engine {
+  /** The model's folder, config and tensors. */
+  readonly checkpoint: Checkpoint;
+  /** Tokens that a conversation may hold. */
+  readonly contextTokens: number;
+  readonly #model: OpenModel;
+
+  private constructor(model: OpenModel, contextTokens: number, conversations: number) {
+    const { checkpoint, tokenizer, decoder, encoder } = model;
+    super({
+      decoder,
+      encoder,
+      tokenizer,
+      openMedia,
+      style: checkpoint.config.family,
+      cache: new KvCache(decoder.config, { slots: conversations, capacity: contextTokens }),
+      stopIds: stopIds(model),
+      sampling: (request) => samplingOptions(request, checkpoint),
+    });
+    this.#model = model;
+    this.checkpoint = checkpoint;
+    this.contextTokens = contextTokens;
+  }
+
+  /**
+   * Loads a model from a folder, or from the hub's cache by its id (`oryx pull ORG/NAME` fills it).
+   * @throws OryxError `model_missing`, `config_invalid`, `weights_*`, `tokenizer_invalid`, `bad_option`,
+   *   `runtime_missing`, `device_unavailable`
+   */
+  static async load(where: string, options: LoadOptions = {}): Promise<Oryx> {
+    const { contextTokens, conversations = DEFAULT_CONVERSATIONS, ...open } = options;
+    checkCount("conversations", conversations, 1024);
+    const model = await openModel(await resolveModel(where), open);
+    try {
+      const { maxPositions } = model.decoder.config;
+      checkCount("contextTokens", contextTokens ?? maxPositions, maxPositions);
+      return new Oryx(model, contextTokens ?? maxPositions, conversations);
+    } catch (error) {
+      await model.close();
+      throw error;
+    }
+  }
+
+  /** Releases the model; what is being computed ends first. A second call does nothing. */
+  override close(): Promise<void> {
+    return this.#model.close();
+  }
+}
+
+function checkCount(name: string, value: number, most: number): void {
+  if (!Number.isInteger(value) || value < 1 || value > most) {
+    throw new OryxError("bad_option", `${name} is ${value}`, `give a whole number from 1 to ${most}`);
+  }
+}
+
+/** The model's own end tokens; a turn's end always is one, whatever the folder says. */
+function stopIds({ checkpoint, tokenizer }: OpenModel): ReadonlySet<number> {
+  const ids = checkpoint.generation?.eosTokenIds ?? checkpoint.config.eosTokenIds;
+  return new Set([...ids, tokenizer.special("<|im_end|>")]);
+}
+
+/** Greedy unless a temperature is asked for; then the model's own defaults fill in what the request leaves open. */
+function samplingOptions(request: SamplingOptions, { generation }: Checkpoint): SamplingOptions {
+  const { temperature = 0, topK, topP, repetitionPenalty, seed = 0 } = request;
+  const defaults = temperature > 0 ? generation : undefined;
+  return {
+    temperature,
+    seed,
+    topK: topK ?? defaults?.topK ?? 0,
+    topP: topP ?? defaults?.topP ?? 1,
+    repetitionPenalty: repetitionPenalty ?? defaults?.repetitionPenalty ?? 1,
+  };
+}

@@ -1,0 +1,154 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { OryxError } from "../../core/errors.ts";
+import type { Device, Runtime, RuntimeModel, RuntimeOptions, Session } from "../session.ts";
+import { installedLibrary } from "./library.ts";
+import { returnFreedMemory } from "./memory.ts";
+import { type Handle, loadOrt, type Ort } from "./ort.ts";
+import { NodeSession } from "./session.ts";
+import { outSlot, TensorBridge } from "./tensors.ts";
+import { addInMemoryWeights, placeWeights } from "./weights.ts";
+
+export interface NodeRuntimeOptions extends RuntimeOptions {
+  /** Path of another ONNX Runtime library than the one that npm installed: 1.17 or later. */
+  libraryPath?: string;
+}
+
+/** ONNX Runtime's log level at which it prints nothing: its errors are returned as well, and thrown here. */
+const LOG_FATAL = 4;
+const ALL_OPTIMISATIONS = 99;
+
+/**
+ * ONNX Runtime in this process, through its C API: models load and compute on worker threads, and tensors are
+ * read and written in place.
+ *
+ * @throws OryxError `runtime_missing`, `device_unavailable`, `bad_option`.
+ */
+export async function createNodeRuntime(options: NodeRuntimeOptions = {}): Promise<Runtime> {
+  const { device = "cpu", threads = physicalCores(), libraryPath = installedLibrary() } = options;
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
+    throw new OryxError("bad_option", `threads is ${threads}`, "give a whole number from 1 to 1024");
+  }
+  const runtime = new NodeRuntime(loadOrt(libraryPath), device, threads);
+  await runtime.start();
+  return runtime;
+}
+
+class NodeRuntime implements Runtime {
+  readonly device: Device;
+  readonly #ort: Ort;
+  readonly #threads: number;
+  readonly #env: Handle;
+  readonly #memoryInfo: Handle;
+  readonly #sessions = new Set<Promise<Session>>();
+  #closing: Promise<void> | undefined;
+
+  constructor(ort: Ort, device: Device, threads: number) {
+    this.device = device;
+    this.#ort = ort;
+    this.#threads = threads;
+    const slot = outSlot();
+    ort.CreateEnv(LOG_FATAL, "oryx", slot);
+    this.#env = slot[0]!;
+    const [deviceAllocator, defaultMemory] = [0, 0];
+    ort.CreateCpuMemoryInfo(deviceAllocator, defaultMemory, slot);
+    this.#memoryInfo = slot[0]!;
+  }
+
+  /** Finds out whether the device exists. */
+  async start(): Promise<void> {
+    try {
+      this.#ort.DisableTelemetryEvents(this.#env);
+      this.#ort.ReleaseSessionOptions(await this.#sessionOptions());
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  load(model: RuntimeModel): Promise<Session> {
+    if (this.#closing) {
+      return Promise.reject(new OryxError("closed", "the runtime is closed", "create a new one"));
+    }
+    const loading = this.#load(model);
+    this.#sessions.add(loading);
+    loading.catch(() => this.#sessions.delete(loading));
+    return loading;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#release();
+    return this.#closing;
+  }
+
+  async #load(model: RuntimeModel): Promise<Session> {
+    const ort = this.#ort;
+    const { onnx, folder, inMemory } = placeWeights(model);
+    const options = await this.#sessionOptions();
+    let weights: { release(): void } | undefined;
+    try {
+      if (folder) {
+        ort.AddSessionConfigEntry(options, "session.model_external_initializers_file_folder_path", folder);
+      }
+      if (inMemory.size > 0) {
+        weights = addInMemoryWeights(ort, new TensorBridge(ort, this.#memoryInfo), options, inMemory);
+      }
+      const slot = outSlot();
+      await ort.inBackground("CreateSessionFromArray", this.#env, onnx, onnx.byteLength, options, slot);
+      return new NodeSession(ort, slot[0]!, this.#memoryInfo);
+    } finally {
+      weights?.release();
+      ort.ReleaseSessionOptions(options);
+      await returnFreedMemory();
+    }
+  }
+
+  async #sessionOptions(): Promise<Handle> {
+    const ort = this.#ort;
+    const slot = outSlot();
+    ort.CreateSessionOptions(slot);
+    const options = slot[0]!;
+    try {
+      ort.SetIntraOpNumThreads(options, this.#threads);
+      ort.SetSessionLogSeverityLevel(options, LOG_FATAL);
+      ort.SetSessionGraphOptimizationLevel(options, ALL_OPTIMISATIONS);
+      ort.DisableMemPattern(options); // a pattern is kept for every shape ever seen, and a growing cache has many
+      if (this.device === "webgpu") await this.#useWebGpu(options);
+      return options;
+    } catch (error) {
+      ort.ReleaseSessionOptions(options);
+      throw error;
+    }
+  }
+
+  async #useWebGpu(options: Handle): Promise<void> {
+    try {
+      await this.#ort.inBackground("SessionOptionsAppendExecutionProvider", options, "WebGPU", null, null, 0);
+    } catch (cause) {
+      throw new OryxError(
+        "device_unavailable",
+        `ONNX Runtime ${this.#ort.version} has no WebGPU here`,
+        "use the device cpu, or a machine with a GPU that WebGPU supports and a library built with it",
+        { cause },
+      );
+    }
+  }
+
+  async #release(): Promise<void> {
+    const loads = await Promise.allSettled(this.#sessions);
+    await Promise.all(loads.map((load) => load.status === "fulfilled" && load.value.close()));
+    this.#ort.ReleaseMemoryInfo(this.#memoryInfo);
+    this.#ort.ReleaseEnv(this.#env);
+  }
+}
+
+/** Two threads on one core slow a matrix product down. Only Linux tells whether cores are shared. */
+function physicalCores(): number {
+  const cores = availableParallelism();
+  try {
+    const shared = readFileSync("/sys/devices/system/cpu/smt/active", "utf8").trim() === "1";
+    return shared ? Math.max(1, Math.floor(cores / 2)) : cores;
+  } catch {
+    return cores;
+  }
+}
