@@ -68,3 +68,8 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
     throw new OryxError("aborted", "the request was aborted", "ask again", { cause: signal.reason });
   }
 }
+
+/** A name from outside as it may stand in a message: quoted, control characters escaped, at most 100 characters. */
+export function quote(name: string): string {
+  return JSON.stringify(name.length > 100 ? `${name.slice(0, 97)}...` : name);
+}

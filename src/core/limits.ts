@@ -5,19 +5,19 @@
 export const LIMITS = {
   /** Header of a safetensors file: the format's own bound; real ones are under 1 MB. */
   safetensorsHeaderBytes: 100_000_000,
-  /** Text inside a JSON header (names, metadata): 100,000 names of 200 bytes, with room. */
-  jsonTextBytes: 32_000_000,
-  /** Tensors in one weight file: Yi-34B has 543 and OryxViT 327; the rest is room. */
-  tensorsPerFile: 100_000,
+  /** Text inside a JSON header (names, metadata): 20,000 names of 200 bytes, with room. */
+  jsonTextBytes: 16_000_000,
+  /** Tensors in one weight file: Yi-34B has 543 and OryxViT 327; a header of 100,000 was measured to take 220 MB. */
+  tensorsPerFile: 20_000,
   /** Dimensions of one tensor: ONNX Runtime's kernels stop well before this. */
   tensorRank: 8,
   /** Pickle of a .pth file: OryxViT's is 20 kB; a pickle this large is not a state dict. */
   pickleBytes: 16_000_000,
-  /** Instructions in such a pickle: a tensor takes about 45, so 20,000 tensors; each may make one small object. */
-  pickleOps: 1_000_000,
+  /** Instructions in such a pickle: a tensor takes about 45, so 10,000 tensors; each may make a dict of 200 bytes. */
+  pickleOps: 500_000,
   /** Members of a .pth file, one per tensor: OryxViT's has 330, a 34B language model's 550. */
-  zipMembers: 20_000,
-  /** Directory of a .pth file: 20,000 members at 60-odd bytes, with room for long names. */
+  zipMembers: 10_000,
+  /** Directory of a .pth file: 10,000 members at 60-odd bytes, with room for long names. */
   zipDirectoryBytes: 8_000_000,
   /** Width of a model (hidden, MLP, heads times head size): Yi-34B's widest is 20,480. */
   modelWidth: 262_144,
@@ -43,6 +43,16 @@ export const LIMITS = {
   mediaPerRequest: 4096,
   /** Frames that one video request may sample: the paper's needle test ends at 1.6k, this project's at 10k. */
   framesPerVideo: 10_000,
+  /** Pixels of one frame of a film: 8192 x 4320, the most that H.264, H.265, VP9 and AV1 levels allow. */
+  framePixels: 35_389_440,
+  /** Frames in a film, checked in its index: nine hours at 30 per second, and 100 MB once parsed. */
+  videoPackets: 1_000_000,
+  /** Frames in one fragment of an mp4: ten seconds of sound have 480. */
+  fragmentPackets: 65_536,
+  /** Index (moov or moof) of an mp4: that of a film of a million frames takes 20 MB. */
+  videoIndexBytes: 64_000_000,
+  /** Top-level boxes of an mp4: ten hours in fragments of a second have 72,000. */
+  videoBoxes: 100_000,
   /** Merges of a tokenizer: Qwen2 has 151k; tokenizers converted from sentencepiece list several per token. */
   vocabMerges: 4_000_000,
   /** UTF-16 units of one text in a prompt: 131k tokens, the longest context, hold about 500k of English. */
@@ -50,4 +60,8 @@ export const LIMITS = {
   /** Stop strings of one request, and UTF-16 units of one: OpenAI's API takes 4; longer texts than this are content. */
   stopStrings: 64,
   stopStringChars: 1024,
+  /** Files of one model on the hub: large ones have a few hundred shards. */
+  hubFiles: 10_000,
+  /** The hub's list of a model's files: about 300 bytes a file. */
+  hubAnswerBytes: 16_000_000,
 } as const;

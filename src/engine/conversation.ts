@@ -11,9 +11,9 @@ import {
 } from "../text/prompt.ts";
 import { StopMatcher } from "../text/stop.ts";
 import { AnswerStream } from "./answer.ts";
-import type { EngineParts } from "./engine.ts";
 import type { KvSlot } from "./kv.ts";
 import { type EncodedMedia, encodeMedia, type PlannedMedia, planMedia } from "./media.ts";
+import type { EngineParts } from "./parts.ts";
 import type { Answer, Finish, MediaItem, Piece, Plan, Stage, TurnRequest } from "./request.ts";
 import { Sampler } from "./sampler.ts";
 import type { Stretch } from "./sequence.ts";
@@ -60,7 +60,8 @@ export class Conversation {
   }
 
   async *#turn(request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
-    if (this.#answering) throw new OryxError("busy", "the last answer is still coming", "await it, or abort it");
+    if (this.#answering)
+      throw new OryxError("busy", "the last answer is still coming", "await it, or abort it");
     const slot = this.#slot;
     if (slot === undefined) throw new OryxError("closed", "the conversation is closed", "open another one");
     this.#answering = true;
@@ -87,14 +88,17 @@ export class Conversation {
       request.onPlan?.(plan);
       const encoded = await this.#encodeAll(media, request, watch);
       const sequence = [{ ids: this.#unfed ?? [] }, ...stretches(prompt, encoded)];
-      const onProgress = (done: number, total: number) => request.onProgress?.({ stage: "prefill", done, total });
+      const onProgress = (done: number, total: number) =>
+        request.onProgress?.({ stage: "prefill", done, total });
       const { signal } = request;
       const logits = await watch.timed("prefill", () =>
         this.#parts.decoder.prefill(slot, sequence, { signal, onProgress }),
       );
       const { text, finish, tokens, unfed } = yield* generation.run(slot, logits, plan.maxTokens, watch);
       this.#unfed = unfed;
-      const frameTimesS = encoded.filter((_, i) => media[i]?.opened.kind === "video").map((e) => e.frameTimesS);
+      const frameTimesS = encoded
+        .filter((_, i) => media[i]?.opened.kind === "video")
+        .map((e) => e.frameTimesS);
       return { text, finish, tokens, plan, frameTimesS, timings: watch.timings(tokens) };
     } finally {
       await closeAll(media);
@@ -151,13 +155,18 @@ export class Conversation {
     return { items, visualTokens, promptTokens, cachedTokens, contextTokens: slot.capacity, maxTokens };
   }
 
-  async #encodeAll(media: readonly PlannedMedia[], request: TurnRequest, watch: Stopwatch): Promise<EncodedMedia[]> {
+  async #encodeAll(
+    media: readonly PlannedMedia[],
+    request: TurnRequest,
+    watch: Stopwatch,
+  ): Promise<EncodedMedia[]> {
     const pictures = (m: PlannedMedia) => m.plan.frameTimesS?.length ?? 1;
     const total = media.reduce((n, m) => n + pictures(m), 0);
     const encoded: EncodedMedia[] = [];
     let before = 0;
     for (const m of media) {
-      const onProgress = (stage: Stage, done: number) => request.onProgress?.({ stage, done: before + done, total });
+      const onProgress = (stage: Stage, done: number) =>
+        request.onProgress?.({ stage, done: before + done, total });
       const options = { signal: request.signal, onProgress, timed: watch.timed };
       encoded.push(await encodeMedia(m, this.#parts.encoder, options));
       before += pictures(m);

@@ -59,7 +59,12 @@ export class Decoder {
   }
 
   /** Feeds one chunk. @returns logits [rows, vocabulary] at the given places of the chunk. */
-  async step(slot: KvSlot, chunk: Chunk, rows: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+  async step(
+    slot: KvSlot,
+    chunk: Chunk,
+    rows: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
     const length = chunk.order.length;
     const { hiddenSize, vocabSize } = this.config;
     const logits = new Float32Array(rows.length * vocabSize);

@@ -2,7 +2,14 @@ import { OryxError } from "../core/errors.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { RgbImage } from "../media/media.ts";
 import { MARKS } from "../model/oryx.ts";
-import { type Compression, type Size, type VisualShape, viewTokens, visualSequence, visualTokens } from "../model/visual.ts";
+import {
+  type Compression,
+  type Size,
+  type VisualShape,
+  viewTokens,
+  visualSequence,
+  visualTokens,
+} from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
 import type { OutputTarget, Session } from "../runtime/session.ts";
 import { Turns } from "./turns.ts";
@@ -58,7 +65,10 @@ export class VisionEncoder {
       pixels: { dtype: "u8", shape: [pictures.length, height, width, 3], data },
       k: { dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(k)) },
     };
-    return this.#turns.take(() => this.#session.run(inputs, outputs as Record<string, OutputTarget>, { signal }), signal);
+    return this.#turns.take(
+      () => this.#session.run(inputs, outputs as Record<string, OutputTarget>, { signal }),
+      signal,
+    );
   }
 
   /** The marks of a visual sequence, f32 [3, width] in the order of `MARKS`. */
@@ -75,7 +85,8 @@ export class VisionEncoder {
   async #readMarks(): Promise<Float32Array> {
     const least = { width: PATCH, height: PATCH, data: new Uint8Array(3 * PATCH * PATCH) };
     const { marks } = await this.run([least], 1, { marks: "fresh" });
-    if (marks?.dtype !== "f32") throw new OryxError("runtime_failed", "the vision graph gave no marks", "report this");
+    if (marks?.dtype !== "f32")
+      throw new OryxError("runtime_failed", "the vision graph gave no marks", "report this");
     return marks.data;
   }
 }

@@ -1,27 +1,7 @@
-import type { PromptStyle } from "../text/prompt.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
 import { AnswerStream } from "./answer.ts";
 import { Conversation } from "./conversation.ts";
-import type { Decoder } from "./decoder.ts";
-import type { VisionEncoder } from "./encoder.ts";
-import type { KvCache } from "./kv.ts";
-import type { OpenMedia } from "./media.ts";
+import type { EngineParts } from "./parts.ts";
 import type { Answer, AskRequest, Piece } from "./request.ts";
-import type { SamplingOptions } from "./sampler.ts";
-
-/** What an engine is put together from; each platform brings its own. */
-export interface EngineParts {
-  decoder: Decoder;
-  encoder: VisionEncoder;
-  cache: KvCache;
-  tokenizer: Tokenizer;
-  style: PromptStyle;
-  /** Tokens that end an answer. */
-  stopIds: ReadonlySet<number>;
-  openMedia: OpenMedia;
-  /** A request's sampling options over the model's defaults. */
-  sampling: (request: SamplingOptions) => SamplingOptions;
-}
 
 /** A loaded model that answers questions about images and videos. */
 export class Engine {

@@ -2,7 +2,7 @@ import type { StoredTensor } from "../core/tensor.ts";
 import { weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { languageGraph, visionGraph } from "../model/oryx.ts";
-import type { VitShape } from "../model/vit.ts";
+import type { VisionShape } from "../model/vit.ts";
 import { type Matrix, Params } from "../nn/params.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { Runtime } from "../runtime/session.ts";
@@ -12,7 +12,7 @@ import { VisionEncoder } from "./encoder.ts";
 /** What a model is made from: its shapes, and its tensors by the checkpoint's names. */
 export interface ModelSource {
   config: LanguageConfig;
-  vit: VitShape;
+  visionShape: VisionShape;
   language: ReadonlyMap<string, StoredTensor>;
   vision: ReadonlyMap<string, StoredTensor>;
 }
@@ -32,7 +32,10 @@ export function storedParams(tensors: ReadonlyMap<string, StoredTensor>): Params
 }
 
 /** Describes the language model, emits it and loads it. */
-export async function loadDecoder(runtime: Runtime, source: Pick<ModelSource, "config" | "language">): Promise<Decoder> {
+export async function loadDecoder(
+  runtime: Runtime,
+  source: Pick<ModelSource, "config" | "language">,
+): Promise<Decoder> {
   const graph = languageGraph(storedParams(source.language), source.config);
   return new Decoder(await runtime.load(emitOnnx(graph)), source.config);
 }
@@ -40,7 +43,7 @@ export async function loadDecoder(runtime: Runtime, source: Pick<ModelSource, "c
 /** Describes the vision tower, compressor and projector, emits and loads them. */
 export async function loadEncoder(runtime: Runtime, source: ModelSource): Promise<VisionEncoder> {
   const connector = storedParams(source.language).at("model");
-  const graph = visionGraph(storedParams(source.vision), connector, source.vit);
+  const graph = visionGraph(storedParams(source.vision), connector, source.visionShape);
   return new VisionEncoder(await runtime.load(emitOnnx(graph)), source.config.hiddenSize);
 }
 

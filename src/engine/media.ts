@@ -11,7 +11,7 @@ import {
   viewsOf,
   visualTokens,
 } from "../model/visual.ts";
-import { VisualSequence, type VisionEncoder } from "./encoder.ts";
+import { type VisionEncoder, VisualSequence } from "./encoder.ts";
 import type { ItemPlan, MediaItem, Stage, VisualOptions } from "./request.ts";
 
 /** The paper's bound between a video and a long one. */
@@ -60,7 +60,12 @@ function checkRange(name: string, value: number, least: number, most: number): v
   }
 }
 
-function itemPlan(name: string, source: Size, { modality, k, views }: VisualShape, pictures: number): ItemPlan {
+function itemPlan(
+  name: string,
+  source: Size,
+  { modality, k, views }: VisualShape,
+  pictures: number,
+): ItemPlan {
   return {
     name,
     modality,
@@ -98,7 +103,14 @@ export async function encodeMedia(
     await encodeImage(opened.decode, shape, sequence, encoder, options);
     return { sequence, frameTimesS: [] };
   }
-  const frameTimesS = await encodeVideo(opened.video, plan.frameTimesS ?? [], shape, sequence, encoder, options);
+  const frameTimesS = await encodeVideo(
+    opened.video,
+    plan.frameTimesS ?? [],
+    shape,
+    sequence,
+    encoder,
+    options,
+  );
   return { sequence, frameTimesS };
 }
 
@@ -111,9 +123,9 @@ async function encodeImage(
 ): Promise<void> {
   const { main, low } = await timed("decode", async () => {
     const source = await decode(signal);
-    const start = views.enlarged ? fit(source, views.enlarged) : source;
-    const main = fit(start, views.main);
-    return { main, low: fit(main, views.low as Size) };
+    const start = views.enlarged ? resized(source, views.enlarged) : source;
+    const main = resized(start, views.main);
+    return { main, low: resized(main, views.low as Size) };
   });
   onProgress("decode", 1);
   await timed("encode", async () => {
@@ -123,7 +135,7 @@ async function encodeImage(
   onProgress("encode", 1);
 }
 
-const fit = (image: RgbImage, size: Size): RgbImage => resize(image, size.width, size.height);
+const resized = (image: RgbImage, size: Size): RgbImage => resize(image, size.width, size.height);
 
 /** Frames stream in while those before them are encoded; two batches at most are in memory. */
 async function encodeVideo(

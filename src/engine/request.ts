@@ -3,7 +3,9 @@ import type { Compression, Modality, Size } from "../model/visual.ts";
 import type { SamplingOptions } from "./sampler.ts";
 
 /** An image or video: a file, its bytes, or a list of frame files with times, which counts as one video. */
-export type MediaItem = MediaSource | { frames: readonly { source: MediaSource; timeS?: number }[]; name?: string };
+export type MediaItem =
+  | MediaSource
+  | { frames: readonly { source: MediaSource; timeS?: number }[]; name?: string };
 
 /** How the frames of a video are chosen and compressed. */
 export interface VisualOptions {

@@ -42,10 +42,15 @@ export class Sampler {
     this.#random = new Random(this.#options.seed);
   }
 
-  /** The next token. Changes the logits in place. */
+  /** The next token. Changes the logits in place. @throws OryxError `runtime_failed` when they are no numbers. */
   next(logits: Float32Array): number {
     this.#penalise(logits);
-    const id = this.#options.temperature === 0 ? argmax(logits) : this.#draw(logits);
+    const best = argmax(logits);
+    if (!Number.isFinite(logits[best])) {
+      const remedy = "the weights are damaged, or beyond what f32 can hold";
+      throw new OryxError("runtime_failed", "the model computed no numbers", remedy);
+    }
+    const id = this.#options.temperature === 0 ? best : this.#draw(logits, logits[best] as number);
     this.#seen.add(id);
     return id;
   }
@@ -59,13 +64,12 @@ export class Sampler {
     }
   }
 
-  #draw(logits: Float32Array): number {
+  #draw(logits: Float32Array, highest: number): number {
     const { temperature, topK, topP } = this.#options;
-    const highest = logits[argmax(logits)] as number;
     // Tokens this far below the best have no weight that a double could add.
     const floor = highest - 40 * temperature;
     const ids: number[] = [];
-    for (let id = 0; id < logits.length; id++) if ((logits[id] as number) > floor) ids.push(id);
+    for (let id = 0; id < logits.length; id++) if ((logits[id] as number) >= floor) ids.push(id);
     ids.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
     if (topK > 0) ids.length = Math.min(ids.length, topK);
     const weights = ids.map((id) => Math.exp(((logits[id] as number) - highest) / temperature));

@@ -19,7 +19,11 @@ export function sequenceLength(sequence: readonly Stretch[]): number {
 }
 
 /** Cuts a sequence into chunks; `size(done)` says how long the next may be once `done` tokens are behind it. */
-export function* chunks(sequence: readonly Stretch[], width: number, size: (done: number) => number): Generator<Chunk> {
+export function* chunks(
+  sequence: readonly Stretch[],
+  width: number,
+  size: (done: number) => number,
+): Generator<Chunk> {
   const total = sequenceLength(sequence);
   let done = 0;
   while (done < total) {
@@ -57,7 +61,12 @@ function chunkOf(parts: readonly Stretch[], width: number): Chunk {
   for (const p of parts) {
     for (let i = lengthOf(p); i > 0; i--) order[at++] = BigInt("ids" in p ? text++ : picture++);
   }
-  return { ids: BigInt64Array.from(ids, BigInt), visual: join(visuals, count * width), visuals: count, order };
+  return {
+    ids: BigInt64Array.from(ids, BigInt),
+    visual: join(visuals, count * width),
+    visuals: count,
+    order,
+  };
 }
 
 /** One stretch is used where it lies; several are copied together. */

@@ -6,7 +6,11 @@ import { type Attributes, label, type Op, type Operand, Tensor } from "./tensor.
 
 export function mismatch(op: string, operands: readonly Operand[], reason: string): OryxError {
   const problem = `${op}(${operands.map(label).join(", ")}): ${reason}`;
-  return new OryxError("graph_shape", problem, "fix the model description, or the config that it was built from");
+  return new OryxError(
+    "graph_shape",
+    problem,
+    "fix the model description, or the config that it was built from",
+  );
 }
 
 export function tensorAt(op: string, operands: readonly Operand[], i: number): Tensor {
@@ -55,7 +59,8 @@ export function axisOf(op: string, t: Tensor, axis: number): number {
   return i;
 }
 
-const missing = (name: string) => new OryxError("graph_shape", `attribute ${name} is missing`, "fix the operation");
+const missing = (name: string) =>
+  new OryxError("graph_shape", `attribute ${name} is missing`, "fix the operation");
 
 export function intAttribute(attributes: Attributes, name: string): number {
   const a = attributes[name];

@@ -10,7 +10,11 @@ export interface Type {
 }
 
 /** ONNX attributes, tagged because JavaScript cannot tell 1 from 1.0. */
-export type Attribute = { int: number } | { float: number } | { ints: readonly number[] } | { string: string };
+export type Attribute =
+  | { int: number }
+  | { float: number }
+  | { ints: readonly number[] }
+  | { string: string };
 export type Attributes = Readonly<Record<string, Attribute>>;
 
 /** What an operation works on: tensors, and dimensions (an i64 list or scalar, computed when the graph runs). */

@@ -110,7 +110,7 @@ function convertYuv(image: YuvImage, out: Uint8ClampedArray): void {
         blue += blueU * cb;
         uv += step;
       }
-      for (let n = left < pixelsPerChroma ? left : pixelsPerChroma; n > 0; n--) {
+      for (let n = Math.min(left, pixelsPerChroma); n > 0; n--) {
         const light = luma * ys[y++]!;
         out[to++] = (light + red) >> FRACTION_BITS;
         out[to++] = (light + green) >> FRACTION_BITS;

@@ -10,6 +10,8 @@ export interface ImageFile {
   name: string;
   format: ImageFormat;
   byteLength: number;
+  /** The first bytes; FORMAT_BYTES of them where there are so many. */
+  head: Uint8Array;
   /** What sharp reads: the path, so that a large file is streamed, or the bytes. */
   input: string | Uint8Array;
 }
@@ -40,7 +42,7 @@ export async function openImageFile(source: MediaSource): Promise<ImageFile> {
       "convert it to one of these; a file's content counts, not its name",
     );
   }
-  return { name, format, byteLength, input: await sharpInput(source, name) };
+  return { name, format, byteLength, head, input: await sharpInput(source, name) };
 }
 
 /** The first `maxBytes` of a file, or all of a shorter one. @throws OryxError `media_unreadable` */

@@ -31,10 +31,14 @@ export async function probeImage(source: MediaSource): Promise<ImageInfo> {
  * 8 bits, palette, alpha, 16-bit RGB, RGBA and grey with alpha), WebP (lossy, lossless, alpha, animated), GIF.
  * Not equal: 16-bit grey PNG, where Pillow cuts every value above 255 to white, and this takes the high byte as
  * both do for all other 16-bit pictures; AVIF with 4:2:0 chroma, which the two libraries enlarge differently
- * (4:4:4 differs by one level at most).
+ * (0.4 levels in the mean of a photograph; 4:4:4 differs by one level at most); an orientation that only XMP
+ * tells, which Pillow follows.
  *
- * A damaged picture is an error, never half a picture. libvips' cache needs no setting: it keeps nothing of what
- * is read front to back, so a file that changes under the same name is read anew; threads are left to sharp.
+ * A picture that is cut off, or whose damage its format lets one see, is an error, never half a picture. (JPEG and
+ * lossy WebP have no checksums: flipped bits in them can pass as other colours.)
+ *
+ * libvips' cache needs no setting: it keeps nothing of what is read front to back, so a file that changes under
+ * the same name is read anew. Threads are left to sharp.
  *
  * @param options.signal is looked at between reading the header, decoding and converting, not inside the decoder
  * @throws OryxError `media_missing`, `media_unreadable`, `media_empty`, `media_unsupported` (another format),
@@ -70,7 +74,7 @@ async function openImage(source: MediaSource): Promise<{ file: ImageFile; header
   return { file, header };
 }
 
-function checkSize(file: ImageFile, { width, height }: Header): void {
+function checkSize(file: ImageFile, { width, height }: { width: number; height: number }): void {
   if (Math.max(width, height) > LIMITS.imageSide || width * height > LIMITS.imagePixels) {
     throw new OryxError(
       "media_too_large",
@@ -104,6 +108,7 @@ const SHARP_OPTIONS: SharpOptions = {
 };
 
 async function readWithSharp(file: ImageFile): Promise<Header> {
+  if (file.format === "png") checkSize(file, pngSize(file.head));
   const header = await sharp(file.input, SHARP_OPTIONS)
     .metadata()
     .catch((cause: Error) => {
@@ -111,6 +116,13 @@ async function readWithSharp(file: ImageFile): Promise<Header> {
     });
   const { width, height } = header.autoOrient;
   return { width, height, isCmyk: header.space === "cmyk" };
+}
+
+/** The size in a PNG's first chunk: libvips writes warnings to stderr about one that overflows its integers. */
+function pngSize(head: Uint8Array): { width: number; height: number } {
+  if (head.length < 24) return { width: 0, height: 0 };
+  const view = new DataView(head.buffer, head.byteOffset);
+  return { width: view.getUint32(16), height: view.getUint32(20) };
 }
 
 /** -> RGB, or CMYK as it is stored */
@@ -151,7 +163,8 @@ function sharpError(file: ImageFile, cause: Error): OryxError {
       { cause },
     );
   }
-  return malformed(file.name, cause.message.split("\n", 1)[0]!, cause);
+  const firstLine = cause.message.replaceAll(`${file.input}: `, "").split("\n", 1)[0]!;
+  return malformed(file.name, firstLine.replace(/[:\s]+$/, ""), cause);
 }
 
 function malformed(name: string, problem: string, cause?: Error): OryxError {

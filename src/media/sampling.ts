@@ -24,7 +24,12 @@ export interface SamplingOptions {
 export function sampleTimes({ durationS, fps = 1, maxFrames = 64 }: SamplingOptions): number[] {
   requireOption(Number.isFinite(durationS) && durationS >= 0, "durationS", durationS, "0 or more");
   requireOption(Number.isFinite(fps) && fps > 0, "fps", fps, "more than 0");
-  requireOption(Number.isSafeInteger(maxFrames) && maxFrames >= 1, "maxFrames", maxFrames, "a whole number from 1");
+  requireOption(
+    Number.isSafeInteger(maxFrames) && maxFrames >= 1,
+    "maxFrames",
+    maxFrames,
+    "a whole number from 1",
+  );
 
   const candidates = candidateCount(durationS, fps);
   const count = Math.min(candidates, maxFrames);

@@ -49,8 +49,10 @@ export async function nodeAvDecoder(config: VideoDecoderConfig): Promise<VideoDe
     context.freeContext();
     throw malformed(`the decoder refuses the film's ${config.codec} header (libav status ${status})`);
   }
-  return new NodeAvDecoder(context, allocated(new av.Frame()), allocated(new av.Packet()), config);
+  return new NodeAvDecoder(av, context, config);
 }
+
+type NodeAv = typeof import("node-av/lib");
 
 /** Each thread holds a few pictures of its own: more would cost memory faster than they bring speed. */
 const MAX_THREADS = 4;
@@ -62,6 +64,7 @@ const NOTHING_READY: ReadonlySet<number> = new Set([-11, -35, -541_478_725]);
 const CORRUPT = 1;
 
 class NodeAvDecoder implements VideoDecoder {
+  readonly #av: NodeAv;
   readonly #context: CodecContext;
   readonly #frame: Frame;
   readonly #packet: Packet;
@@ -73,11 +76,14 @@ class NodeAvDecoder implements VideoDecoder {
   #damaged = false;
   #closed = false;
 
-  constructor(context: CodecContext, frame: Frame, packet: Packet, config: VideoDecoderConfig) {
+  constructor(av: NodeAv, context: CodecContext, config: VideoDecoderConfig) {
+    this.#av = av;
     this.#context = context;
-    this.#frame = frame;
-    this.#packet = packet;
     this.#config = config;
+    this.#frame = new av.Frame();
+    this.#frame.alloc();
+    this.#packet = new av.Packet();
+    this.#packet.alloc();
   }
 
   async *decode({ id, data, isKey, isWanted }: VideoPacket): AsyncGenerator<DecodedPicture, void, undefined> {
@@ -141,7 +147,7 @@ class NodeAvDecoder implements VideoDecoder {
     return {
       width: frame.width,
       height: frame.height,
-      format: this.#formatName(frame.format as AVPixelFormat) ?? "unknown",
+      format: this.#av.avGetPixFmtName(frame.format as AVPixelFormat) ?? "unknown",
       planes: frame.data ?? [],
       linesize: frame.linesize,
       colourSpace: frame.colorSpace,
@@ -156,11 +162,6 @@ class NodeAvDecoder implements VideoDecoder {
   }
 }
 
-function allocated<T extends { alloc(): void }>(memory: T): T {
-  memory.alloc();
-  return memory;
-}
-
 function noDecoder(problem: string, cause?: unknown): OryxError {
   return new OryxError(
     "media_no_decoder",
@@ -173,4 +174,3 @@ function noDecoder(problem: string, cause?: unknown): OryxError {
 function malformed(problem: string): OryxError {
   return new OryxError("media_malformed", problem, "check the film with another player, or fetch it again");
 }
-

@@ -68,7 +68,8 @@ export function yuvImage(picture: AvPicture, container: ContainerColour): YuvIma
     })),
     matrix: MATRICES[picture.colourSpace] ?? container.matrix ?? "bt601",
     fullRange:
-      shape.fullRange || (picture.colourRange === 0 ? (container.fullRange ?? false) : picture.colourRange === 2),
+      shape.fullRange ||
+      (picture.colourRange === 0 ? (container.fullRange ?? false) : picture.colourRange === 2),
   };
 }
 

@@ -1,6 +1,13 @@
 import { add, gather, reshape, split, transpose } from "../graph/ops.ts";
 import type { Tensor } from "../graph/tensor.ts";
-import { cachedAttention, causalMask, type KeysValues, type Rotary, rotary, rotate } from "../nn/attention.ts";
+import {
+  cachedAttention,
+  causalMask,
+  type KeysValues,
+  type Rotary,
+  rotary,
+  rotate,
+} from "../nn/attention.ts";
 import { linear, rmsNorm, swiGlu } from "../nn/layers.ts";
 import type { Params } from "../nn/params.ts";
 import type { LanguageConfig } from "./config.ts";
@@ -62,4 +69,3 @@ export function logitsAt(p: Params, config: LanguageConfig, hidden: Tensor, rows
   const chosen = rmsNorm(p.at("model.norm"), gather(hidden, rows), config.rmsNormEps);
   return linear(p.at(config.tiedEmbeddings ? "model.embed_tokens" : "lm_head"), chosen);
 }
-

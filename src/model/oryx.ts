@@ -7,7 +7,7 @@ import type { Params } from "../nn/params.ts";
 import type { LanguageConfig } from "./config.ts";
 import { compress, project, type Regions, withNewlines } from "./connector.ts";
 import { languageModel, logitsAt } from "./language.ts";
-import { oryxViT, PATCH, type VitShape } from "./vit.ts";
+import { oryxViT, PATCH, type VisionShape } from "./vit.ts";
 
 /**
  * The two graphs that answer a request: pixels to visual rows, and tokens to logits. Everything that a request
@@ -25,7 +25,7 @@ export type Mark = (typeof MARKS)[number];
  * Outputs: `vit` [n, k * rows * k * columns, vision width], `compressed` [n, rows * columns, vision width],
  * `rows` [n, rows * (columns + 1), width], `marks` [3, width].
  */
-export function visionGraph(vision: Params, connector: Params, shape: VitShape): Graph {
+export function visionGraph(vision: Params, connector: Params, shape: VisionShape): Graph {
   const k = symbol("k");
   const regions: Regions = { rows: symbol("rows"), columns: symbol("columns"), k };
   const grid = { height: times(regions.rows, k), width: times(regions.columns, k) };
@@ -42,7 +42,12 @@ export function visionGraph(vision: Params, connector: Params, shape: VitShape):
 }
 
 /** Name of one KV head's keys or values among the language graph's inputs (`past`) and outputs (`present`). */
-export function cacheName(which: "past" | "present", layer: number, part: "keys" | "values", head: number): string {
+export function cacheName(
+  which: "past" | "present",
+  layer: number,
+  part: "keys" | "values",
+  head: number,
+): string {
   return `${which}.${layer}.${part}.${head}`;
 }
 
@@ -79,5 +84,8 @@ export function languageGraph(root: Params, config: LanguageConfig): Graph {
 function cache(config: LanguageConfig, make: (name: string) => Tensor): KeysValues[] {
   const heads = (layer: number, part: "keys" | "values") =>
     Array.from({ length: config.kvHeads }, (_, h) => make(cacheName("past", layer, part, h)));
-  return Array.from({ length: config.layers }, (_, l) => ({ keys: heads(l, "keys"), values: heads(l, "values") }));
+  return Array.from({ length: config.layers }, (_, l) => ({
+    keys: heads(l, "keys"),
+    values: heads(l, "values"),
+  }));
 }

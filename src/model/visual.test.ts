@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
-import { COMPRESSIONS, MODALITIES, visualTokens, viewTokens, viewsOf } from "./visual.ts";
+import { COMPRESSIONS, MODALITIES, viewsOf, viewTokens, visualTokens } from "./visual.ts";
 
 describe("sizes of views", () => {
   it("follow the published figures", () => {
@@ -30,16 +30,22 @@ describe("sizes of views", () => {
   it("hold whole regions for every size, path and compression", () => {
     const side = fc.integer({ min: 1, max: 8000 });
     fc.assert(
-      fc.property(side, side, fc.constantFrom(...MODALITIES), fc.constantFrom(...COMPRESSIONS), (width, height, m, k) => {
-        fc.pre(Math.max(width, height) / Math.min(width, height) < 100);
-        const { main, low } = viewsOf({ width, height }, m, k);
-        for (const view of low ? [main, low] : [main]) {
-          for (const s of [view.width, view.height]) {
-            expect(s).toBeGreaterThan(0);
-            expect(s % (16 * k)).toBe(0);
+      fc.property(
+        side,
+        side,
+        fc.constantFrom(...MODALITIES),
+        fc.constantFrom(...COMPRESSIONS),
+        (width, height, m, k) => {
+          fc.pre(Math.max(width, height) / Math.min(width, height) < 100);
+          const { main, low } = viewsOf({ width, height }, m, k);
+          for (const view of low ? [main, low] : [main]) {
+            for (const s of [view.width, view.height]) {
+              expect(s).toBeGreaterThan(0);
+              expect(s % (16 * k)).toBe(0);
+            }
           }
-        }
-      }),
+        },
+      ),
     );
   });
 });

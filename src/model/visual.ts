@@ -13,7 +13,11 @@ export const COMPRESSIONS = [1, 2, 4] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
 /** The paper's compression on each path. */
-export const DEFAULT_COMPRESSION: Readonly<Record<Modality, Compression>> = { image: 1, video: 2, video_long: 4 };
+export const DEFAULT_COMPRESSION: Readonly<Record<Modality, Compression>> = {
+  image: 1,
+  video: 2,
+  video_long: 4,
+};
 
 /** Pixels. */
 export interface Size {
@@ -46,7 +50,9 @@ export function viewsOf(source: Size, modality: Modality, k: Compression): Views
   // Both sides must hold whole regions of k x k patches.
   const stride = Math.max(STRIDE[modality], PATCH * k);
   if (modality !== "image") {
-    return { main: checked(strided(source, clampedScale(source, FRAME_AREA.least, FRAME_AREA.most), stride), source) };
+    return {
+      main: checked(strided(source, clampedScale(source, FRAME_AREA.least, FRAME_AREA.most), stride), source),
+    };
   }
   const short = Math.min(source.width, source.height);
   const enlarged = short < SLIVER.least ? truncated(source, SLIVER.enlarged / short) : undefined;
@@ -96,7 +102,13 @@ export type VisualPart = { mark: Mark } | { picture: number; view: "main" | "low
 /** The order of a visual sequence: an image's overview before its main view; a video's frames one after the other. */
 export function visualSequence(modality: Modality, pictures: number): VisualPart[] {
   if (modality === "image") {
-    return [{ mark: "begin" }, { picture: 0, view: "low" }, { mark: "sep" }, { picture: 0, view: "main" }, { mark: "end" }];
+    return [
+      { mark: "begin" },
+      { picture: 0, view: "low" },
+      { mark: "sep" },
+      { picture: 0, view: "main" },
+      { mark: "end" },
+    ];
   }
   const frames = Array.from({ length: pictures }, (_, picture): VisualPart[] => [
     { picture, view: "main" },

@@ -32,22 +32,25 @@ export interface Grid {
   width: Dim;
 }
 
-export interface VitShape {
+/** What the vision tower's tensors tell of it, and the config's number of heads. */
+export interface VisionShape {
+  /** Width of a token. */
+  width: number;
   /** Transformer blocks. */
   blocks: number;
   /** Attention heads. */
   heads: number;
-  /** Width of a token. */
-  width: number;
+  /** Width of the MLP. */
+  mlpWidth: number;
   /** Side of the square table of positions, in patches. */
-  table: number;
+  grid: number;
 }
 
 /**
  * OryxViT: a vision transformer without a class token or a final norm, at the picture's own resolution.
  * @param pixels u8 [n, 16 * height, 16 * width, 3], images or frames of one size. @returns [n, height * width, width]
  */
-export function oryxViT(p: Params, pixels: Tensor, grid: Grid, shape: VitShape): Tensor {
+export function oryxViT(p: Params, pixels: Tensor, grid: Grid, shape: VisionShape): Tensor {
   let x = add(patchEmbedding(p.at("patch_embed.proj"), pixels, grid), positions(p, grid, shape));
   for (let i = 0; i < shape.blocks; i++) x = block(p.at(`blocks.${i}`), x, shape.heads);
   return x;
@@ -75,8 +78,8 @@ function normalise(pixels: Tensor): Tensor {
 }
 
 /** The table of positions, resized bilinearly to the grid. -> [1, height * width, width] */
-function positions(p: Params, { height, width }: Grid, shape: VitShape): Tensor {
-  const { table: side, width: channels } = shape;
+function positions(p: Params, { height, width }: Grid, shape: VisionShape): Tensor {
+  const { grid: side, width: channels } = shape;
   const table = reshape(p.tensor("pos_embed"), [side, side * channels]);
   const rows = matmul(interpolation(height, side), table); // [height, side * channels]
   const all = matmul(interpolation(width, side), reshape(rows, [height, side, channels]));

@@ -74,7 +74,12 @@ export function causalMask(length: Dim): Tensor {
  * @param q [heads, length, d], rotated. @param fresh new keys (rotated) and values. @param past cached ones.
  * @param mask {@link causalMask} of the new positions. @returns [heads, length, d]
  */
-export function cachedAttention(q: Tensor, fresh: KeysValues, past: KeysValues | undefined, mask: Tensor): Tensor {
+export function cachedAttention(
+  q: Tensor,
+  fresh: KeysValues,
+  past: KeysValues | undefined,
+  mask: Tensor,
+): Tensor {
   const [heads, length, d] = q.shape as [number, Dim, number];
   const kvHeads = fresh.keys.length;
   const group = heads / kvHeads;

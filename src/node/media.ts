@@ -11,9 +11,15 @@ export async function openMedia(item: MediaItem, signal?: AbortSignal): Promise<
     return { kind: "video", name: item.name ?? "frames", video: await videoFromFrames([...item.frames]) };
   }
   const image = await probeIfImage(item);
-  if (image === undefined) return { kind: "video", name: nameOf(item), video: await openVideo(item, { signal }) };
+  if (image === undefined)
+    return { kind: "video", name: nameOf(item), video: await openVideo(item, { signal }) };
   const { width, height } = image;
-  return { kind: "image", name: nameOf(item), size: { width, height }, decode: (s) => decodeImage(item, { signal: s }) };
+  return {
+    kind: "image",
+    name: nameOf(item),
+    size: { width, height },
+    decode: (s) => decodeImage(item, { signal: s }),
+  };
 }
 
 /** The image's header; undefined when the bytes are of no image format. */

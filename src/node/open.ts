@@ -35,10 +35,9 @@ export async function openModel(dir: string, options: OpenOptions = {}): Promise
   const tokenizer = await openTokenizer(dir);
   const runtime = await createNodeRuntime(runtimeOptions);
   try {
-    const { width, heads, blocks, grid } = checkpoint.visionShape;
     const loaded = await loadModel(runtime, {
       config: checkpoint.config.language,
-      vit: { width, heads, blocks, table: grid },
+      visionShape: checkpoint.visionShape,
       language: checkpoint.language,
       vision: checkpoint.vision,
     });

@@ -3,6 +3,7 @@ import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
 import type { SamplingOptions } from "../engine/sampler.ts";
 import { resolveModel } from "../net/hub.ts";
+import { hubSettings } from "../net/settings.ts";
 import type { Device } from "../runtime/session.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { openMedia } from "./media.ts";
@@ -19,6 +20,8 @@ export interface LoadOptions {
   conversations?: number;
   /** Where the vision tower is, when it is not in the model folder. */
   visionTower?: string;
+  /** Folder of the hub's cache; default: where HF_HUB_CACHE, HF_HOME or the system says. */
+  cacheDir?: string;
 }
 
 const DEFAULT_CONVERSATIONS = 4;
@@ -64,9 +67,10 @@ export class Oryx extends Engine {
    *   `runtime_missing`, `device_unavailable`
    */
   static async load(where: string, options: LoadOptions = {}): Promise<Oryx> {
-    const { contextTokens, conversations = DEFAULT_CONVERSATIONS, ...open } = options;
+    const { contextTokens, conversations = DEFAULT_CONVERSATIONS, cacheDir, ...open } = options;
     checkCount("conversations", conversations, 1024);
-    const model = await openModel(await resolveModel(where), open);
+    const cache = { cacheDir: cacheDir ?? hubSettings(process.env).cacheDir };
+    const model = await openModel(await resolveModel(where, cache), open);
     try {
       const { maxPositions } = model.decoder.config;
       checkCount("contextTokens", contextTokens ?? maxPositions, maxPositions);

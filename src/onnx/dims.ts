@@ -1,6 +1,6 @@
+import { OryxError } from "../core/errors.ts";
 import { type Dim, type Shape, SymbolicDim } from "../graph/dim.ts";
 import type { Attribute } from "../graph/tensor.ts";
-import { OryxError } from "../core/errors.ts";
 
 /** What emission of dimensions needs of the graph that it writes into. Both return the name of a value. */
 interface Writer {
@@ -49,7 +49,11 @@ export class DimEmitter {
     return this.#once(`[${dims.join()}]`, () =>
       dims.length === 1
         ? this.#one(dims[0] as Dim)
-        : this.#writer.node("Concat", dims.map((d) => this.#one(d)), { axis: { int: 0 } }),
+        : this.#writer.node(
+            "Concat",
+            dims.map((d) => this.#one(d)),
+            { axis: { int: 0 } },
+          ),
     );
   }
 
@@ -62,12 +66,17 @@ export class DimEmitter {
   #one(d: Dim): string {
     if (typeof d === "number") return this.#writer.constant([1], BigInt64Array.of(BigInt(d)));
     return this.#once(d.text, () =>
-      [...d.terms].map(([monomial, c]) => this.#term(monomial, c)).reduce((a, b) => this.#writer.node("Add", [a, b])),
+      [...d.terms]
+        .map(([monomial, c]) => this.#term(monomial, c))
+        .reduce((a, b) => this.#writer.node("Add", [a, b])),
     );
   }
 
   #term(monomial: string, coefficient: number): string {
-    const factors = monomial.split("*").filter(Boolean).map((name) => this.#symbol(name));
+    const factors = monomial
+      .split("*")
+      .filter(Boolean)
+      .map((name) => this.#symbol(name));
     if (coefficient !== 1 || factors.length === 0) factors.push(this.#one(coefficient));
     return factors.reduce((a, b) => this.#writer.node("Mul", [a, b]));
   }
@@ -89,7 +98,10 @@ export class DimEmitter {
         const [[monomial, coefficient]] = [...e.dim.terms] as [[string, number]];
         const others = monomial.split("*");
         others.splice(others.indexOf(name), 1);
-        const value = this.#writer.node("Shape", [e.input], { start: { int: e.axis }, end: { int: e.axis + 1 } });
+        const value = this.#writer.node("Shape", [e.input], {
+          start: { int: e.axis },
+          end: { int: e.axis + 1 },
+        });
         const divisor = others.join("*");
         if (divisor === "" && coefficient === 1) return value;
         return this.#writer.node("Div", [value, this.#term(divisor, coefficient)]);

@@ -7,12 +7,12 @@ import { Tensor } from "../graph/tensor.ts";
 import { DimEmitter } from "./dims.ts";
 import {
   type AttributeProto,
-  AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
+  AttributeProto_AttributeType as AttributeType,
+  TensorProto_DataLocation as DataLocation,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
-  TensorProto_DataLocation as DataLocation,
   type TensorProto,
   TensorProtoSchema,
   type ValueInfoProto,
@@ -77,7 +77,8 @@ class GraphEmitter {
   readonly #names = new Map<Tensor, string>();
   readonly #outputs = new Map<Apply, string[]>();
   readonly #dims = new DimEmitter({
-    node: (op, inputs, attributes = {}) => this.#node(op, "", inputs, [this.#fresh()], attributes)[0] as string,
+    node: (op, inputs, attributes = {}) =>
+      this.#node(op, "", inputs, [this.#fresh()], attributes)[0] as string,
     constant: (shape, data) => this.#constant("i64", shape, data),
   });
   #count = 0;
@@ -181,7 +182,9 @@ class GraphEmitter {
     attributes: Readonly<Record<string, Attribute>>,
   ): string[] {
     const attribute = Object.entries(attributes).map(([name, a]) => attributeProto(name, a));
-    this.#nodes.push(create(NodeProtoSchema, { opType, domain, input, output, attribute, name: output[0] ?? "" }));
+    this.#nodes.push(
+      create(NodeProtoSchema, { opType, domain, input, output, attribute, name: output[0] ?? "" }),
+    );
     return output;
   }
 }
@@ -189,8 +192,13 @@ class GraphEmitter {
 function attributeProto(name: string, a: Attribute): AttributeProto {
   if ("int" in a) return create(AttributeProtoSchema, { name, type: AttributeType.INT, i: BigInt(a.int) });
   if ("float" in a) return create(AttributeProtoSchema, { name, type: AttributeType.FLOAT, f: a.float });
-  if ("ints" in a) return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: a.ints.map(BigInt) });
-  return create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: new TextEncoder().encode(a.string) });
+  if ("ints" in a)
+    return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: a.ints.map(BigInt) });
+  return create(AttributeProtoSchema, {
+    name,
+    type: AttributeType.STRING,
+    s: new TextEncoder().encode(a.string),
+  });
 }
 
 function valueInfo(name: string, t: { dtype: keyof typeof ONNX_DTYPE; shape: Shape }): ValueInfoProto {

@@ -12,9 +12,12 @@ export interface RuntimeOptions {
 
 /** A model to load: ONNX bytes whose initializers' data may lie elsewhere, named in `weights`. */
 export interface RuntimeModel {
-  /** A serialised ONNX ModelProto; weights are declared in it as external data. */
+  /** A serialised ONNX ModelProto. Weights are declared in it as external data, whose location is not read. */
   onnx: Uint8Array;
-  /** Bytes of every externally stored initializer, by its name. */
+  /**
+   * Bytes of every externally stored initializer, by its name. Ranges of files are mapped, not copied (the
+   * file must stay as it is until the session is closed); bytes in memory are copied once, and may be reused.
+   */
   weights: ReadonlyMap<string, StoredTensor>;
 }
 
@@ -49,6 +52,10 @@ export interface Session {
 /** Loads models on one device. The engine sees only this, so that Node and the browser can differ. */
 export interface Runtime {
   readonly device: Device;
+  /**
+   * @throws OryxError `weights_missing`, `weights_mismatch`, `weights_malformed` (a weight is absent, of another
+   * shape or type, or not wholly in its file), `runtime_failed` (the model is invalid), `closed`.
+   */
   load(model: RuntimeModel): Promise<Session>;
   /** Closes the runtime and every session it loaded; a second call does nothing. */
   close(): Promise<void>;

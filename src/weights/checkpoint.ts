@@ -1,11 +1,17 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { OryxError } from "../core/errors.ts";
+import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { StoredTensor } from "../core/tensor.ts";
-import { type GenerationConfig, type OryxConfig, parseConfig, parseGenerationConfig } from "./config.ts";
-import { expectedLanguageTensors, expectTensors, type VisionShape } from "./expected.ts";
-import { malformed, quote } from "./faults.ts";
+import {
+  type GenerationConfig,
+  type OryxConfig,
+  parseConfig,
+  parseGenerationConfig,
+} from "../model/config.ts";
+import type { VisionShape } from "../model/vit.ts";
+import { expectedLanguageTensors, expectTensors } from "./expected.ts";
+import { malformed } from "./faults.ts";
 import { isFile, readJsonObject } from "./files.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { readSafetensors } from "./safetensors.ts";
@@ -40,7 +46,7 @@ const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const QUERY_PROJECTOR = "model.vision_resampler.vlm_query_projector.weight";
 const SMALL_JSON = { maxValues: 100_000, maxTextBytes: LIMITS.configBytes };
-const INDEX_JSON = { maxValues: 2 * LIMITS.tensorsPerFile, maxTextBytes: LIMITS.jsonTextBytes };
+const INDEX_JSON = { maxValues: 10 * LIMITS.tensorsPerFile, maxTextBytes: LIMITS.jsonTextBytes };
 const INDEX_BYTES = LIMITS.jsonTextBytes;
 
 /**

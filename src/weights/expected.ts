@@ -1,23 +1,11 @@
 import type { DType } from "../core/dtype.ts";
-import { OryxError } from "../core/errors.ts";
+import { OryxError, quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
-import type { OryxConfig } from "./config.ts";
-import { quote } from "./faults.ts";
+import type { OryxConfig } from "../model/config.ts";
+import { PATCH, type VisionShape } from "../model/vit.ts";
 
 /** Shapes by tensor name. */
 export type ExpectedTensors = Map<string, readonly number[]>;
-
-/** Sizes of a vision tower, read from its tensors. */
-export interface VisionShape {
-  width: number;
-  blocks: number;
-  heads: number;
-  mlpWidth: number;
-  /** Side of the square position table, in patches. */
-  grid: number;
-  /** Side of a patch, in pixels. */
-  patch: 16;
-}
 
 const FLOATS: readonly DType[] = ["f32", "bf16", "f16", "f64"];
 const NAMES_SHOWN = 10;
@@ -46,10 +34,10 @@ export function expectedLanguageTensors(config: OryxConfig, compressorWidth: num
 
 /** Names and shapes of the vision tower, named as in `oryx_vit.pth`. */
 export function expectedVisionTensors(shape: VisionShape): ExpectedTensors {
-  const { width, blocks, mlpWidth, grid, patch } = shape;
+  const { width, blocks, mlpWidth, grid } = shape;
   const expected: ExpectedTensors = new Map();
   expected.set("pos_embed", [1, grid * grid, width]);
-  expected.set("patch_embed.proj.weight", [width, 3, patch, patch]);
+  expected.set("patch_embed.proj.weight", [width, 3, PATCH, PATCH]);
   expected.set("patch_embed.proj.bias", [width]);
   for (let n = 0; n < blocks; n++) {
     const block = `blocks.${n}`;
@@ -106,7 +94,7 @@ function list(kind: string, items: readonly string[]): string {
   return `${kind} (${items.length}): ${items.slice(0, NAMES_SHOWN).join(", ")}${more}`;
 }
 
-export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((dim, i) => dim === b[i]);
 }
 

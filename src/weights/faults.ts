@@ -1,10 +1,5 @@
 import { OryxError } from "../core/errors.ts";
 
-/** A name from a file as it may stand in a message: quoted, control characters escaped, at most 100 characters. */
-export function quote(name: string): string {
-  return JSON.stringify(name.length > 100 ? `${name.slice(0, 97)}...` : name);
-}
-
 /** The error for a weight file that is damaged or lies about itself. */
 export function malformed(file: string, problem: string, cause?: unknown): OryxError {
   const remedy = "download the file again; if it is your own, write it again";

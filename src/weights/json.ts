@@ -5,7 +5,7 @@ export interface JsonObject {
 }
 
 export interface JsonLimits {
-  /** Values in all; an object counts for several, as it takes more memory. */
+  /** Values in all; an object and a key count for {@link OBJECT_COST} and {@link KEY_COST}, as they take more memory. */
   maxValues: number;
   /** Bytes of all strings and keys together. */
   maxTextBytes: number;
@@ -19,7 +19,9 @@ export class JsonError extends Error {
 }
 
 const MAX_DEPTH = 32;
+/** Memory of an empty object and of a key in one, in that of a number. */
 const OBJECT_COST = 6;
+const KEY_COST = 6;
 const NUMBER = /^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/;
 const NATURAL = /^(0|[1-9][0-9]*)$/;
 const LONE_SURROGATE = /\p{Surrogate}/u;
@@ -76,6 +78,7 @@ class JsonReader {
     do {
       this.space();
       if (this.bytes[this.at] !== QUOTE) this.fail("a key was expected");
+      this.spend(KEY_COST);
       const key = this.string();
       if (key in object) this.fail(`the key ${JSON.stringify(key.slice(0, 100))} occurs twice`);
       if (!this.take(COLON)) this.fail("a colon was expected");

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { DTYPE_BYTES } from "../core/dtype.ts";
-import { OryxError } from "../core/errors.ts";
+import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { StoredTensor } from "../core/tensor.ts";
-import { quote } from "./faults.ts";
+
 import { withFile } from "./files.ts";
 import { SAFETENSORS_DTYPES } from "./safetensors.ts";
 import { storedBytes, tensorBytes } from "./stored.ts";

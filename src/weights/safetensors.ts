@@ -1,7 +1,8 @@
 import type { DType } from "../core/dtype.ts";
+import { quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { StoredTensor } from "../core/tensor.ts";
-import { malformed, quote, unsupported } from "./faults.ts";
+import { malformed, unsupported } from "./faults.ts";
 import { withFile } from "./files.ts";
 import { isObject, type Json, JsonError, type JsonObject, parseJson } from "./json.ts";
 import type { ByteSource } from "./source.ts";
@@ -19,6 +20,9 @@ export const SAFETENSORS_DTYPES: ReadonlyMap<string, DType> = new Map([
   ["U8", "u8"],
   ["BOOL", "bool"],
 ]);
+
+/** What a tensor of the highest rank costs the JSON reader: two objects' worth of keys, sizes and offsets. */
+const VALUES_PER_TENSOR = 50;
 
 /** One tensor of a header. */
 export interface SafetensorsEntry {
@@ -97,7 +101,7 @@ function headerObject(bytes: Uint8Array, file: string): JsonObject {
   // The format wants the brace at once; spaces may only follow.
   if (bytes[0] !== 0x7b) throw malformed(file, "the header does not begin with {");
   const limits = {
-    maxValues: 20 * LIMITS.tensorsPerFile,
+    maxValues: VALUES_PER_TENSOR * LIMITS.tensorsPerFile,
     maxTextBytes: LIMITS.jsonTextBytes,
     naturalsOnly: true,
   };

@@ -48,9 +48,17 @@ const MALFORMED_ZIPS: readonly [string, Uint8Array, string?][] = [
   ["a directory larger than it is", torchFile(stateDict(), STORAGE, [], { size: 1000 })],
   ["a directory elsewhere", torchFile(stateDict(), STORAGE, [], { offset: 0 })],
   ["a zip of several disks", torchFile(stateDict(), STORAGE, [], { disk: 1 }), "weights_unsupported"],
-  ["a zip64 record beyond the file", torchFile(stateDict(), STORAGE, [], { zip64: true, zip64At: 2 ** 40 })],
-  ["a zip64 record that is none", torchFile(stateDict(), STORAGE, [], { zip64: true, zip64At: 0 })],
-  ["a zip64 count of 2^63", torchFile(stateDict(), STORAGE, [], { zip64: true, zip64Count: 2n ** 63n })],
+  [
+    "a zip64 record beyond the file",
+    torchFile(stateDict(), STORAGE, [], { zip64: "needed", zip64At: 2 ** 40 }),
+  ],
+  ["a zip64 record that is none", torchFile(stateDict(), STORAGE, [], { zip64: "needed", zip64At: 0 })],
+  ["a zip64 count of 2^63", torchFile(stateDict(), STORAGE, [], { zip64: "needed", zip64Count: 2n ** 63n })],
+  ["zip64 records that contradict", torchFile(stateDict(), STORAGE, [], { zip64: "always", zip64Count: 1 })],
+  [
+    "fields left to zip64 records that are not there",
+    torchFile(stateDict(), STORAGE, [], { offset: 0xffffffff }),
+  ],
   ["more members than the limit", torchFile(stateDict(), STORAGE, [], { count: LIMITS.zipMembers + 1 })],
   ["a compressed member", zipWith({ directory: { method: 8 } }), "weights_unsupported"],
   ["an encrypted member", zipWith({ directory: { flags: 1 } }), "weights_unsupported"],
@@ -184,8 +192,8 @@ describe("readTorch accepts", () => {
     expect((await read(sound)).get("w")).toMatchObject({ dtype: "f32", shape: [2, 3] });
   });
 
-  it("zip64 records", async () => {
-    expect(await valuesOf(torchFile(stateDict(), STORAGE, [], { zip64: true }))).toEqual(values);
+  it.each(["needed", "always"] as const)("zip64 records that are there when %s", async (zip64) => {
+    expect(await valuesOf(torchFile(stateDict(), STORAGE, [], { zip64 }))).toEqual(values);
   });
 
   it("a comment that contains the signature of the end", async () => {

@@ -1,7 +1,8 @@
 import type { DType } from "../core/dtype.ts";
+import { quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
-import { malformed, quote, unsupported } from "./faults.ts";
+import { malformed, unsupported } from "./faults.ts";
 import { withFile } from "./files.ts";
 import {
   type PickleDict,

@@ -2,7 +2,8 @@ import { basename, isAbsolute, join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { StoredTensor } from "../core/tensor.ts";
-import { expectedVisionTensors, expectTensors, type VisionShape } from "./expected.ts";
+import type { VisionShape } from "../model/vit.ts";
+import { expectedVisionTensors, expectTensors } from "./expected.ts";
 import { isFile, withFile } from "./files.ts";
 import { readSafetensorsFrom } from "./safetensors.ts";
 import { readTorchFrom } from "./torch.ts";
@@ -89,7 +90,6 @@ export function checkTower(
     heads,
     mlpWidth,
     grid,
-    patch: 16,
   };
   const unused = (name: string) => UNUSED.test(name);
   return { tensors: expectTensors(expectedVisionTensors(shape), tensors, "vision tower", unused), shape };

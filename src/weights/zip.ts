@@ -1,5 +1,6 @@
+import { quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { malformed, quote, unsupported } from "./faults.ts";
+import { malformed, unsupported } from "./faults.ts";
 import type { ByteSource } from "./source.ts";
 
 /**
@@ -71,25 +72,17 @@ async function findDirectory(source: ByteSource): Promise<Directory> {
   const end = findEnd(tail);
   if (end === undefined) throw fail("the zip directory at the end is missing: the file is cut off");
   const view = viewOf(tail);
+  const short = parseEnd(tail.subarray(end), source.name);
+  let directory = short;
   let directoryEnd = source.size - tailBytes + end;
-  let directory = {
-    count: view.getUint16(end + 10, true),
-    size: view.getUint32(end + 12, true),
-    offset: view.getUint32(end + 16, true),
-  };
-  const disks = [view.getUint16(end + 4, true), view.getUint16(end + 6, true)];
-  const large =
-    directory.count === ALL_ONES_16 || directory.size === ALL_ONES_32 || directory.offset === ALL_ONES_32;
-  if (large) {
-    if (end < LOCATOR_BYTES || view.getUint32(end - LOCATOR_BYTES, true) !== LOCATOR_SIGNATURE) {
-      throw fail("the zip64 directory is not announced");
-    }
-    directoryEnd = exactly(view.getBigUint64(end - LOCATOR_BYTES + 8, true));
+  // PyTorch writes the zip64 records always, also where the short fields would do.
+  const locator = end - LOCATOR_BYTES;
+  if (locator >= 0 && view.getUint32(locator, true) === LOCATOR_SIGNATURE) {
+    directoryEnd = exactly(view.getBigUint64(locator + 8, true));
     if (directoryEnd + END64_BYTES > source.size)
       throw fail("the zip64 directory lies beyond the end of the file");
     directory = parseEnd64(await source.read(directoryEnd, END64_BYTES), source.name);
-  } else if (disks.some((disk) => disk !== 0) || view.getUint16(end + 8, true) !== directory.count) {
-    throw unsupported(source.name, "a zip file of several parts", "join the parts into one file");
+    if (!agree(short, directory)) throw fail("the two records of the zip directory contradict each other");
   }
   if (directory.count > LIMITS.zipMembers) throw fail(`${directory.count} zip members`);
   if (directory.size > LIMITS.zipDirectoryBytes) throw fail(`a zip directory of ${directory.size} bytes`);
@@ -97,6 +90,25 @@ async function findDirectory(source: ByteSource): Promise<Directory> {
   if (directory.offset + directory.size !== directoryEnd)
     throw fail("the zip directory is not where it claims");
   return directory;
+}
+
+/** The short end record. A field of all ones says that only the zip64 record knows. */
+function parseEnd(bytes: Uint8Array, file: string): Directory {
+  const view = viewOf(bytes);
+  const count = view.getUint16(10, true);
+  const disks = [view.getUint16(4, true), view.getUint16(6, true)];
+  if (disks.some((disk) => disk !== 0 && disk !== ALL_ONES_16) || view.getUint16(8, true) !== count) {
+    throw unsupported(file, "a zip file of several parts", "join the parts into one file");
+  }
+  return { count, size: view.getUint32(12, true), offset: view.getUint32(16, true) };
+}
+
+function agree(short: Directory, wide: Directory): boolean {
+  return (
+    (short.count === ALL_ONES_16 || short.count === wide.count) &&
+    (short.size === ALL_ONES_32 || short.size === wide.size) &&
+    (short.offset === ALL_ONES_32 || short.offset === wide.offset)
+  );
 }
 
 /** Place of the end record in the file's last bytes; its comment must reach exactly to the end. */

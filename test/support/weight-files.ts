@@ -44,7 +44,8 @@ export interface ZipEnd {
   disk?: number;
   comment?: Uint8Array;
   commentBytes?: number;
-  zip64?: boolean;
+  /** "always": zip64 records beside short ones that say the same, as PyTorch writes them. */
+  zip64?: "needed" | "always";
   zip64At?: number;
   zip64Count?: number | bigint;
 }
@@ -53,8 +54,8 @@ const NO_DATE = [0, 0, 0, 0];
 
 /** A zip of stored members, padded to 64 bytes before each member's data as PyTorch does. */
 export function zipFile(parts: readonly ZipPart[], end: ZipEnd = {}): Uint8Array {
-  let body = new Uint8Array(0);
-  let directory = new Uint8Array(0);
+  let body: Uint8Array = new Uint8Array(0);
+  let directory: Uint8Array = new Uint8Array(0);
   for (const { name, data, directory: lie = {}, local = {} } of parts) {
     const nameBytes = typeof name === "string" ? utf8(name) : name;
     const offset = body.length;
@@ -76,8 +77,9 @@ export function zipFile(parts: readonly ZipPart[], end: ZipEnd = {}): Uint8Array
       data,
     );
     const fields = [lie.size ?? data.length, lie.compressed ?? lie.size ?? data.length, lie.offset ?? offset];
-    const wide = end.zip64 ? concat([1, 0, 24, 0], ...fields.map((field) => littleEndian(field, 8))) : [];
-    const [size, compressed, at] = end.zip64 ? [0xffffffff, 0xffffffff, 0xffffffff] : fields;
+    const wide =
+      end.zip64 === "needed" ? concat([1, 0, 24, 0], ...fields.map((field) => littleEndian(field, 8))) : [];
+    const [size, compressed, at] = end.zip64 === "needed" ? [0xffffffff, 0xffffffff, 0xffffffff] : fields;
     directory = concat(
       directory,
       littleEndian(0x02014b50, 4),
@@ -119,7 +121,7 @@ function zipEnd(members: number, directoryBytes: number, directoryAt: number, en
         [1, 0, 0, 0],
       )
     : [];
-  const short = (value: number) => littleEndian(end.zip64 ? 0xffff : value, 2);
+  const short = (value: number) => littleEndian(end.zip64 === "needed" ? 0xffff : value, 2);
   return concat(
     wide,
     littleEndian(0x06054b50, 4),
@@ -127,8 +129,8 @@ function zipEnd(members: number, directoryBytes: number, directoryAt: number, en
     [0, 0],
     short(count),
     short(count),
-    littleEndian(end.zip64 ? 0xffffffff : size, 4),
-    littleEndian(end.zip64 ? 0xffffffff : offset, 4),
+    littleEndian(end.zip64 === "needed" ? 0xffffffff : size, 4),
+    littleEndian(end.zip64 === "needed" ? 0xffffffff : offset, 4),
     littleEndian(end.commentBytes ?? comment.length, 2),
     comment,
   );
@@ -184,7 +186,7 @@ export function pickledTensor(tensor: PickledTensor = {}): Uint8Array {
 }
 
 /** The f32 storage that {@link pickledTensor} refers to: 1, 2, ... 6. */
-export const STORAGE = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
+export const STORAGE: Uint8Array = new Uint8Array(Float32Array.of(1, 2, 3, 4, 5, 6).buffer);
 
 /** A whole `.pth` of a pickle, the storage "0", and any other members. */
 export function torchFile(

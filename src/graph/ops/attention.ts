@@ -10,8 +10,16 @@ const MultiHeadAttention: Op = {
   domain: "com.microsoft",
   infer(operands) {
     sameDType("MultiHeadAttention", operands);
-    const [q, k, v] = [0, 1, 2].map((i) => tensorAt("MultiHeadAttention", operands, i)) as [Tensor, Tensor, Tensor];
-    if (q.rank !== 3 || !sameShape(k.shape, v.shape) || !sameShape([q.dim(0), q.dim(2)], [k.dim(0), k.dim(2)])) {
+    const [q, k, v] = [0, 1, 2].map((i) => tensorAt("MultiHeadAttention", operands, i)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    if (
+      q.rank !== 3 ||
+      !sameShape(k.shape, v.shape) ||
+      !sameShape([q.dim(0), q.dim(2)], [k.dim(0), k.dim(2)])
+    ) {
       throw mismatch("MultiHeadAttention", operands, "expected [n, length, width] three times");
     }
     return [q];

@@ -40,7 +40,9 @@ const Cast: Op = {
   domain: "",
   infer(operands, attributes) {
     const to = attributes.to;
-    const dtype = (Object.keys(ONNX_DTYPE) as DType[]).find((d) => to && "int" in to && ONNX_DTYPE[d] === to.int);
+    const dtype = (Object.keys(ONNX_DTYPE) as DType[]).find(
+      (d) => to && "int" in to && ONNX_DTYPE[d] === to.int,
+    );
     if (dtype === undefined) throw mismatch("Cast", operands, "unknown element type");
     return [{ dtype, shape: tensorAt("Cast", operands, 0).shape }];
   },

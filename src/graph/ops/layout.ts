@@ -1,5 +1,16 @@
 import { type Dim, minus, plus, type Shape, sameDim, showShape, times } from "../dim.ts";
-import { apply, applyAll, axisOf, broadcast, dimsAt, intAttribute, intsAttribute, mismatch, sameDType, tensorAt } from "../infer.ts";
+import {
+  apply,
+  applyAll,
+  axisOf,
+  broadcast,
+  dimsAt,
+  intAttribute,
+  intsAttribute,
+  mismatch,
+  sameDType,
+  tensorAt,
+} from "../infer.ts";
 import type { Op, Tensor } from "../tensor.ts";
 
 /** Operations that move elements without changing them. */
@@ -48,7 +59,8 @@ const Concat: Op = {
     const first = parts[0] as Tensor;
     const axis = axisOf("Concat", first, intAttribute(attributes, "axis"));
     for (const part of parts) {
-      const fits = part.rank === first.rank && part.shape.every((d, i) => i === axis || sameDim(d, first.dim(i)));
+      const fits =
+        part.rank === first.rank && part.shape.every((d, i) => i === axis || sameDim(d, first.dim(i)));
       if (!fits) throw mismatch("Concat", operands, `the parts differ beside axis ${axis}`);
     }
     const shape = first.shape.with(axis, plus(...parts.map((p) => p.dim(axis))));
@@ -75,7 +87,11 @@ const Slice: Op = {
   domain: "",
   infer(operands) {
     const x = tensorAt("Slice", operands, 0);
-    const [[start], [end], [axis]] = [1, 2, 3].map((i) => dimsAt("Slice", operands, i)) as [Dim[], Dim[], number[]];
+    const [[start], [end], [axis]] = [1, 2, 3].map((i) => dimsAt("Slice", operands, i)) as [
+      Dim[],
+      Dim[],
+      number[],
+    ];
     const at = axisOf("Slice", x, axis as number);
     return [{ dtype: x.dtype, shape: x.shape.with(at, minus(end as Dim, start as Dim)) }];
   },
@@ -88,7 +104,8 @@ const Gather: Op = {
   infer(operands) {
     const table = tensorAt("Gather", operands, 0);
     const indices = tensorAt("Gather", operands, 1);
-    if (indices.dtype !== "i64" && indices.dtype !== "i32") throw mismatch("Gather", operands, "indices are integers");
+    if (indices.dtype !== "i64" && indices.dtype !== "i32")
+      throw mismatch("Gather", operands, "indices are integers");
     return [{ dtype: table.dtype, shape: [...indices.shape, ...table.shape.slice(1)] }];
   },
 };

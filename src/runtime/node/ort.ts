@@ -123,7 +123,8 @@ function bind(api: bigint, version: string): Ort {
   }
   bound.inBackground = (name: Fallible | Releasing, ...args: Native[]) =>
     new Promise<void>((resolve, reject) => {
-      native[name]!.async(...args, (error, status) => {
+      const finish = (error: unknown, status: unknown): void => {
+        args.length = 0; // until here the arguments are referenced, and their memory stays
         try {
           if (error) throw error;
           check(status);
@@ -131,6 +132,13 @@ function bind(api: bigint, version: string): Ort {
         } catch (reason) {
           reject(reason);
         }
+      };
+      native[name]!.async(...args, finish);
+    }).catch((reason) => {
+      if (reason instanceof OryxError) throw reason;
+      const problem = `ONNX Runtime could not be called: ${(reason as Error).message}`;
+      throw new OryxError("runtime_failed", problem, "run fewer requests at the same time", {
+        cause: reason,
       });
     });
   bound.version = version;

@@ -5,7 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import koffi from "koffi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { graph, int, model, node, subgraph, value } from "../../../test/support/tiny_onnx.ts";
+import { graph, int, model, node, subgraph, value } from "../../../test/support/tiny-onnx.ts";
 import type { TensorData } from "../../core/tensor.ts";
 import type { Runtime, Session } from "../session.ts";
 import { createNodeRuntime } from "./runtime.ts";

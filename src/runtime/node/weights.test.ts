@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { graph, int, ints, model, node, value, weight } from "../../../test/support/tiny_onnx.ts";
+import { graph, int, ints, model, node, value, weight } from "../../../test/support/tiny-onnx.ts";
 import type { StoredTensor } from "../../core/tensor.ts";
 import type { Runtime, Session } from "../session.ts";
 import { createNodeRuntime } from "./runtime.ts";

@@ -65,21 +65,25 @@ export function addInMemoryWeights(
   options: Handle,
   weights: PlacedModel["inMemory"],
 ): { release(): void } {
-  const names: Uint8Array[] = [];
+  const names: bigint[] = [];
   const values: Handle[] = [];
+  const memory: Uint8Array[] = []; // referenced until then, so that no garbage collection takes it
+  const keep = (bytes: Uint8Array): Uint8Array => {
+    memory.push(bytes);
+    return bytes;
+  };
   const release = (): void => {
     for (const value of values.splice(0)) ort.ReleaseValue(value);
-    names.length = 0;
+    memory.length = 0;
   };
   try {
     for (const [name, { dtype, shape, bytes }] of weights) {
-      names.push(cString(name));
-      values.push(
-        bridge.overMemory(aligned(bytes, DTYPE_BYTES[dtype]), bytes.byteLength, dtype, shape, name),
-      );
+      names.push(koffi.address(keep(cString(name))));
+      const data = keep(aligned(bytes, DTYPE_BYTES[dtype]));
+      values.push(bridge.overMemory(data, data.byteLength, dtype, shape, name));
     }
-    const nameList = BigUint64Array.from(names, (name) => koffi.address(name));
-    ort.AddExternalInitializers(options, nameList, BigUint64Array.from(values), values.length);
+    const [nameList, valueList] = [BigUint64Array.from(names), BigUint64Array.from(values)];
+    ort.AddExternalInitializers(options, nameList, valueList, values.length);
   } catch (error) {
     release();
     throw error;

@@ -1,5 +1,4 @@
-import { OryxError } from "../core/errors.ts";
-import { quote } from "./faults.ts";
+import { OryxError, quote } from "../core/errors.ts";
 
 /**
  * Keys of published configs that sound like maths but do not touch inference: how the model was trained, what its

@@ -1,0 +1,159 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Random } from "../core/random.ts";
+import type { TensorData } from "../core/tensor.ts";
+import { symbol } from "../graph/dim.ts";
+import { multiHeadAttention } from "../graph/ops.ts";
+import { input } from "../graph/tensor.ts";
+import { emitOnnx } from "../onnx/emit.ts";
+import { createNodeRuntime } from "../runtime/node/runtime.ts";
+import type { Runtime, Session } from "../runtime/session.ts";
+import { cachedAttention, causalMask, rotary, rotate } from "./attention.ts";
+
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = await createNodeRuntime({ threads: 1 });
+});
+afterAll(() => runtime.close());
+
+type Matrix = number[][];
+
+function randomMatrix(random: Random, rows: number, columns: number): Matrix {
+  return Array.from({ length: rows }, () => Array.from({ length: columns }, () => 2 * random.next() - 1));
+}
+
+const tensor = (shape: number[], rows: Matrix): TensorData => ({
+  dtype: "f32",
+  shape,
+  data: Float32Array.from(rows.flat()),
+});
+
+/** Attention by the textbook, one query row after another: the slower truth. */
+function attendByHand(q: number[], keys: Matrix, values: Matrix): number[] {
+  const scores = keys.map((k) => k.reduce((s, x, i) => s + x * (q[i] as number), 0) / Math.sqrt(q.length));
+  const highest = Math.max(...scores);
+  const weights = scores.map((s) => Math.exp(s - highest));
+  const total = weights.reduce((a, b) => a + b);
+  return q.map((_, i) =>
+    values.reduce((s, v, j) => s + ((weights[j] as number) * (v[i] as number)) / total, 0),
+  );
+}
+
+function expectClose(actual: ArrayLike<number | bigint>, expected: number[]): void {
+  const worst = expected.reduce((w, x, i) => Math.max(w, Math.abs(x - Number(actual[i]))), 0);
+  expect(actual.length).toBe(expected.length);
+  expect(worst).toBeLessThan(1e-5);
+}
+
+describe("grouped-query attention over a cache", () => {
+  const [heads, kvHeads, d] = [6, 2, 4];
+  const group = heads / kvHeads;
+  let session: Session;
+  beforeAll(async () => {
+    const [length, past] = [symbol("length"), symbol("past")];
+    const q = input("q", "f32", [heads, length, d]);
+    const rows = (name: string, count: typeof length) =>
+      Array.from({ length: kvHeads }, (_, h) => input(`${name}${h}`, "f32", [count, d]));
+    const fresh = { keys: rows("k", length), values: rows("v", length) };
+    const cached = { keys: rows("pk", past), values: rows("pv", past) };
+    const y = cachedAttention(q, fresh, cached, causalMask(length));
+    session = await runtime.load(emitOnnx({ outputs: { y }, sizes: [] }));
+  });
+
+  it("equals the textbook's, for every number of cached and new positions, none cached included", async () => {
+    const count = fc.integer({ min: 0, max: 20 });
+    await fc.assert(
+      fc.asyncProperty(count, count, fc.nat(), async (past, more, seed) => {
+        const length = more + 1;
+        const random = new Random(seed);
+        const q = Array.from({ length: heads }, () => randomMatrix(random, length, d));
+        const [keys, values] = [0, 1].map(() =>
+          Array.from({ length: kvHeads }, () => randomMatrix(random, past + length, d)),
+        ) as [Matrix[], Matrix[]];
+        const inputs: Record<string, TensorData> = { q: tensor([heads, length, d], q.flat()) };
+        for (let h = 0; h < kvHeads; h++) {
+          for (const [name, all] of [
+            ["k", keys[h]],
+            ["v", values[h]],
+          ] as [string, Matrix][]) {
+            inputs[`p${name}${h}`] = tensor([past, d], all.slice(0, past));
+            inputs[`${name}${h}`] = tensor([length, d], all.slice(past));
+          }
+        }
+        const { y } = await session.run(inputs, { y: "fresh" });
+        const expected = q.flatMap((rows, head) => {
+          const kv = Math.floor(head / group);
+          return rows.flatMap((row, i) =>
+            attendByHand(
+              row,
+              (keys[kv] as Matrix).slice(0, past + i + 1),
+              (values[kv] as Matrix).slice(0, past + i + 1),
+            ),
+          );
+        });
+        expectClose((y as TensorData).data, expected);
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe("attention within an image", () => {
+  it("equals the textbook's, for each image of the batch by itself", async () => {
+    const [n, length, heads, d] = [2, 9, 3, 4];
+    const random = new Random(5);
+    const [q, k, v] = [0, 1, 2].map(() => randomMatrix(random, n * length, heads * d)) as [
+      Matrix,
+      Matrix,
+      Matrix,
+    ];
+    const t = (name: string) => input(name, "f32", [symbol("n"), symbol("length"), heads * d]);
+    const y = multiHeadAttention(t("q"), t("k"), t("v"), heads);
+    const session = await runtime.load(emitOnnx({ outputs: { y }, sizes: [] }));
+    const shape = [n, length, heads * d];
+    const inputs = { q: tensor(shape, q), k: tensor(shape, k), v: tensor(shape, v) };
+    const result = await session.run(inputs, { y: "fresh" });
+    const head = (rows: Matrix, h: number) => rows.map((row) => row.slice(h * d, (h + 1) * d));
+    const expected = Array.from({ length: n }, (_, image) => {
+      const own = (rows: Matrix) => rows.slice(image * length, (image + 1) * length);
+      return own(q).map((row) =>
+        Array.from({ length: heads }, (_, h) =>
+          attendByHand(row.slice(h * d, (h + 1) * d), head(own(k), h), head(own(v), h)),
+        ),
+      );
+    });
+    expectClose((result.y as TensorData).data, expected.flat(3));
+  });
+});
+
+describe("rotary positions", () => {
+  it("rotate each pair (i, i + d/2) by position * theta^(-2i/d)", async () => {
+    const [heads, d, theta] = [2, 8, 10_000];
+    const length = symbol("length");
+    const x = input("x", "f32", [heads, length, d]);
+    const y = rotate(x, rotary(input("positions", "i64", [length]), d, theta));
+    const session = await runtime.load(emitOnnx({ outputs: { y }, sizes: [] }));
+    const positions = [0, 1, 7, 900];
+    const rows = randomMatrix(new Random(7), heads * positions.length, d);
+    const result = await session.run(
+      {
+        x: tensor([heads, positions.length, d], rows),
+        positions: { dtype: "i64", shape: [positions.length], data: BigInt64Array.from(positions, BigInt) },
+      },
+      { y: "fresh" },
+    );
+    const expected = rows.flatMap((row, r) =>
+      row.map((value, i) => {
+        const pair = i % (d / 2);
+        const angle = (positions[r % positions.length] as number) * theta ** ((-2 * pair) / d);
+        const other = i < d / 2 ? -(row[i + d / 2] as number) : (row[i - d / 2] as number);
+        return value * Math.cos(angle) + other * Math.sin(angle);
+      }),
+    );
+    const worst = expected.reduce(
+      (w, e, i) => Math.max(w, Math.abs(e - Number((result.y as TensorData).data[i]))),
+      0,
+    );
+    expect(worst).toBeLessThan(1e-4); // the angle of position 900 is in single precision
+  });
+});
