@@ -42,6 +42,9 @@ export const ERROR_CODES = {
   hub_denied: "the hub wants a token, or the token may not read this model",
   hub_corrupt: "a download does not have the size or hash that the hub announced",
   disk: "a file could not be written",
+  // Verification
+  golden_invalid: "a reference folder is malformed, or asks for stages that this version does not compute",
+  verify_failed: "a model does not compute what its reference says",
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

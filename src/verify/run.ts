@@ -103,7 +103,8 @@ async function encodeVisuals(
       };
       const timed = <T>(_: unknown, work: () => Promise<T>) => work();
       const options = { signal, onProgress: () => {}, timed };
-      const { sequence } = await encodeMedia(planCase(opened, modality), model.encoder, options);
+      const planned = planCase(opened, modality, media.length);
+      const { sequence } = await encodeMedia(planned, model.encoder, options);
       const { visual, count } = sequence;
       samples.get("visual_tokens")?.push([count, visual.length / count], (i) => visual[i] as number);
       visuals.push({ visual, count });
@@ -128,14 +129,15 @@ async function videoItem(media: readonly string[]) {
 }
 
 /** A plan for the path that the case names, whatever path the number of frames would suggest. */
-function planCase(opened: OpenedMedia, modality: Modality): PlannedMedia {
+function planCase(opened: OpenedMedia, modality: Modality, files: number): PlannedMedia {
   const source = opened.kind === "image" ? opened.size : opened.video;
   const k = DEFAULT_COMPRESSION[modality];
-  const { plan } = planMedia(opened, { compress: k, maxFrames: FRAMES[modality] });
+  const maxFrames = Math.max(files, FRAMES[modality]);
+  const { plan } = planMedia(opened, { compress: k, maxFrames });
   return { opened, plan: { ...plan, modality }, shape: { modality, k, views: viewsOf(source, modality, k) } };
 }
 
-/** Frames that a case may have: all of a list, the paper's choice of a file. */
+/** Frames that are taken of a video file, the paper's; of a list, all are. */
 const FRAMES: Readonly<Record<Modality, number>> = { image: 1, video: 64, video_long: 256 };
 
 /** Keeps what the reference kept of pictures that were just encoded. */

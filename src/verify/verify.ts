@@ -55,15 +55,9 @@ function choose(cases: readonly GoldenCase[], only: string | undefined): readonl
 }
 
 async function load(checkpoint: Checkpoint, runtime: ObservingRuntime): Promise<VerifiedModel> {
-  const { config, generation, visionShape } = checkpoint;
+  const { config, generation } = checkpoint;
   const tokenizer = await openTokenizer(checkpoint.dir);
-  const { width, heads, blocks, grid } = visionShape;
-  const { decoder, encoder } = await loadModel(runtime, {
-    config: config.language,
-    vit: { width, heads, blocks, table: grid },
-    language: checkpoint.language,
-    vision: checkpoint.vision,
-  });
+  const { decoder, encoder } = await loadModel(runtime, { ...checkpoint, config: config.language });
   const stopIds = new Set(generation?.eosTokenIds ?? config.eosTokenIds);
   return { decoder, encoder, runtime, tokenizer, style: config.family, stopIds };
 }

@@ -101,7 +101,7 @@ export class FakeHub {
 
   #answerHub(request: IncomingMessage, response: ServerResponse) {
     const path = decodeURIComponent(request.url!);
-    const file = path.split(`/org/tiny/resolve/${COMMIT}/`)[1];
+    const file = /^\/org\/tiny\/resolve\/[^/]+\/(.*)$/.exec(path)?.[1];
     this.#note("hub", file ?? "api", request);
     const bytes = this.files.get(file ?? "");
     response.setHeader("x-repo-commit", COMMIT);
