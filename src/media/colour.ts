@@ -43,7 +43,7 @@ const FRACTION_BITS = 16;
  * Converts a decoded picture to 8-bit RGB.
  *
  * Each chroma sample serves its whole block of pixels, as in swscale's own unscaled converter, which is what
- * ffmpeg and decord use; the arithmetic differs from swscale's tables by at most two levels. High bit depths are
+ * ffmpeg and decord use; the arithmetic differs from swscale's tables, which round down, by at most three levels. High bit depths are
  * rounded, not tone-mapped: a film in PQ or HLG looks as flat as ffmpeg shows it.
  *
  * @param image its planes are only read, and no view of them is kept

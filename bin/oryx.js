@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+import { existsSync } from "node:fs";
+
+const built = new URL("../dist/cli/main.js", import.meta.url);
+
+if (existsSync(built)) {
+  const { main } = await import(built.href);
+  const { argv, stdin, stdout, stderr, env } = process;
+  const onInterrupt = (listener) => {
+    process.on("SIGINT", listener);
+    return () => process.off("SIGINT", listener);
+  };
+  process.exitCode = await main(argv.slice(2), { stdin, stdout, stderr, env, onInterrupt });
+} else {
+  console.error("oryx is not built: run npm ci or npm run build.");
+  process.exitCode = 1;
+}

@@ -1,0 +1,220 @@
+import { Random } from "../core/random.ts";
+import type { Decoder } from "../engine/decoder.ts";
+import { KvSlot } from "../engine/kv.ts";
+import { loadDecoder } from "../engine/load.ts";
+import { Sampler } from "../engine/sampler.ts";
+import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import { expectedLanguageTensors } from "../weights/expected.ts";
+import { languageCost } from "./cost.ts";
+import { aligned, median, type OnStep, type ProcessReport, processLine, timed, watched } from "./measure.ts";
+import { COMPRESSOR_WIDTH, configOf, type LanguageShape } from "./shapes.ts";
+import { randomTensors, type WeightType } from "./weights.ts";
+
+export interface LlmBenchOptions extends NodeRuntimeOptions {
+  shape: LanguageShape;
+  weights: WeightType;
+  /** Lengths of prompts, in tokens. */
+  prompts: readonly number[];
+  /** Capacities of the cache that are compared, holding the same. */
+  slots: readonly number[];
+  /** Tokens in a cache of one capacity that are compared. */
+  contexts: readonly number[];
+  /** Decode steps of each setting. */
+  steps: number;
+  onStep?: OnStep;
+}
+
+export const LLM_DEFAULTS = {
+  shape: "qwen2.5-0.5b",
+  weights: "f32",
+  prompts: [128, 512],
+  slots: [512, 4096],
+  contexts: [512, 4096],
+  steps: 24,
+} as const;
+
+export interface PrefillFigures {
+  tokens: number;
+  /** From the prompt's tokens to the first token of the answer. */
+  firstTokenMs: number;
+  tokensPerSecond: number;
+  /** Thousand million operations a second. */
+  gops: number;
+}
+
+/** A cache that may hold `capacity` tokens and holds `filled`. */
+export interface DecodeSetting {
+  capacity: number;
+  filled: number;
+}
+
+export interface DecodeFigures extends DecodeSetting {
+  /** Median over the steps. */
+  tokenMs: number;
+  tokensPerSecond: number;
+  gops: number;
+  gbPerSecond: number;
+}
+
+export interface LlmReport {
+  bench: "llm";
+  shape: LanguageShape;
+  weights: WeightType;
+  device: string;
+  loadMs: number;
+  prefill: readonly PrefillFigures[];
+  /** Same filling, growing capacity: a copy of the cache in a step would show here. */
+  slots: readonly DecodeFigures[];
+  /** Same capacity, growing filling: what a step must read grows, and nothing else should. */
+  contexts: readonly DecodeFigures[];
+  process: ProcessReport;
+}
+
+/** Room behind what a cache holds. */
+const MARGIN = 8;
+const PREFILL_RUNS = 2;
+const WARM_UP_STEPS = 2;
+
+/** Speed of a language model of a published shape, with random weights. @throws OryxError `bad_option`, `runtime_*` */
+export async function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
+  const { shape, weights, prompts, steps, onStep = () => {}, ...rest } = options;
+  const runtime = await createNodeRuntime(rest);
+  try {
+    const config = configOf(shape);
+    onStep("loading");
+    const start = performance.now();
+    // Made inside the call, so that nothing holds the random block once the runtime has its copies.
+    const language = () => randomTensors(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
+    const decoder = await loadDecoder(runtime, { config: config.language, language: language() });
+    const loadMs = performance.now() - start;
+    const measured = await watched(async () => {
+      const prefill: PrefillFigures[] = [];
+      for (const tokens of prompts) prefill.push(await prefillFigures(decoder, tokens, onStep));
+      const held = Math.min(...options.slots) - MARGIN;
+      const slots = options.slots.map((capacity) => ({ capacity, filled: held }));
+      const room = Math.max(...options.contexts) + MARGIN;
+      const contexts = options.contexts.map((filled) => ({ capacity: room, filled }));
+      return {
+        prefill,
+        slots: await decodeFigures(decoder, slots, steps, onStep),
+        contexts: await decodeFigures(decoder, contexts, steps, onStep),
+      };
+    });
+    const { device } = runtime;
+    return { bench: "llm", shape, weights, device, loadMs, ...measured.result, process: measured.process };
+  } finally {
+    await runtime.close();
+  }
+}
+
+async function prefillFigures(decoder: Decoder, tokens: number, onStep: OnStep): Promise<PrefillFigures> {
+  const { config } = decoder;
+  const random = new Random(tokens);
+  const ids = Array.from({ length: tokens }, () => Math.floor(random.next() * config.vocabSize));
+  const slot = new KvSlot(config, tokens);
+  const times: number[] = [];
+  for (let run = 0; run < PREFILL_RUNS; run++) {
+    onStep(`prefill of ${tokens} tokens`);
+    slot.truncate(0);
+    times.push(await timed(async () => new Sampler().next(await decoder.prefill(slot, [{ ids }]))));
+  }
+  const firstTokenMs = Math.min(...times);
+  const { operations } = languageCost(config, tokens, 0);
+  return {
+    tokens,
+    firstTokenMs,
+    tokensPerSecond: (1000 * tokens) / firstTokenMs,
+    gops: operations / firstTokenMs / 1e6,
+  };
+}
+
+/** Steps of all settings take turns, so that what else the machine does strikes them alike. */
+async function decodeFigures(
+  decoder: Decoder,
+  settings: readonly DecodeSetting[],
+  steps: number,
+  onStep: OnStep,
+): Promise<DecodeFigures[]> {
+  const { config } = decoder;
+  const runs = settings.map(({ capacity, filled }) => {
+    const slot = new KvSlot(config, capacity);
+    fill(slot, filled);
+    return { slot, filled, times: [] as number[] };
+  });
+  for (let step = -WARM_UP_STEPS; step < steps; step++) {
+    onStep(`decode, step ${Math.max(0, step + 1)} of ${steps}`);
+    for (const { slot, filled, times } of runs) {
+      const ms = await timed(async () => new Sampler().next(await decoder.next(slot, 1)));
+      slot.truncate(filled);
+      if (step >= 0) times.push(ms);
+    }
+  }
+  return runs.map(({ slot, filled, times }) => {
+    const tokenMs = median(times);
+    const { operations, bytes } = languageCost(config, 1, filled);
+    return {
+      capacity: slot.capacity,
+      filled,
+      tokenMs,
+      tokensPerSecond: 1000 / tokenMs,
+      gops: operations / tokenMs / 1e6,
+      gbPerSecond: bytes / tokenMs / 1e6,
+    };
+  });
+}
+
+/** Puts random keys and values into a cache, as a prefill of so many tokens would. */
+function fill(slot: KvSlot, tokens: number): void {
+  const random = new Random(tokens);
+  const noise = Float32Array.from({ length: 4099 }, () => 2 * random.next() - 1);
+  for (const { data } of Object.values(slot.present(tokens))) {
+    const rows = data as Float32Array;
+    for (let at = 0; at < rows.length; at += noise.length) rows.set(noise.subarray(0, rows.length - at), at);
+  }
+  slot.advance(tokens);
+}
+
+/** The report as a table. */
+export function llmTable(report: LlmReport): string {
+  const { shape, weights, device, loadMs, prefill, slots, contexts } = report;
+  const speed = (perSecond: number) => perSecond.toFixed(perSecond < 100 ? 1 : 0);
+  const rows = (figures: readonly DecodeFigures[]) =>
+    figures.map((f) => [
+      `decode, ${f.filled} tokens in ${f.capacity} slots`,
+      `${speed(f.tokensPerSecond)} tok/s`,
+      `${f.tokenMs.toFixed(1)} ms`,
+      `${f.gops.toFixed(0)} GOPS`,
+      `${f.gbPerSecond.toFixed(1)} GB/s`,
+    ]);
+  const table = aligned([
+    ...prefill.map((p) => [
+      `prefill of ${p.tokens} tokens`,
+      `${speed(p.tokensPerSecond)} tok/s`,
+      `${p.firstTokenMs.toFixed(0)} ms`,
+      `${p.gops.toFixed(0)} GOPS`,
+    ]),
+    ...rows(slots),
+    ...rows(contexts),
+  ]);
+  return [
+    `${shape}, random ${weights} weights, ${device}; loaded in ${(loadMs / 1000).toFixed(1)} s`,
+    table,
+    ...ratioLines(slots, "slots", (f) => f.capacity),
+    ...ratioLines(contexts, "tokens cached", (f) => f.filled),
+    processLine(report.process),
+  ].join("\n");
+}
+
+/** Speed of each setting against the first. */
+function ratioLines(
+  figures: readonly DecodeFigures[],
+  what: string,
+  of: (f: DecodeFigures) => number,
+): string[] {
+  const [first, ...others] = figures;
+  if (first === undefined) return [];
+  return others.map((f) => {
+    const ratio = f.tokensPerSecond / first.tokensPerSecond;
+    return `decode with ${of(f)} ${what} runs at ${ratio.toFixed(2)} times the speed with ${of(first)}`;
+  });
+}

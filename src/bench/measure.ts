@@ -1,0 +1,60 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+
+/** Tells a person what is being measured; one line at a time. */
+export type OnStep = (step: string) => void;
+
+/** What a benchmark did to the process it ran in. */
+export interface ProcessReport {
+  /** Longest time for which the event loop did not turn, in milliseconds. */
+  longestBlockMs: number;
+  /** Most memory that the process ever had, in bytes. */
+  peakRssBytes: number;
+}
+
+const RESOLUTION_MS = 1;
+
+/** Runs a piece of work, and watches the event loop meanwhile. */
+export async function watched<T>(work: () => Promise<T>): Promise<{ result: T; process: ProcessReport }> {
+  const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  monitor.enable();
+  try {
+    const result = await work();
+    const longestBlockMs = Math.max(0, monitor.max / 1e6 - RESOLUTION_MS);
+    return { result, process: { longestBlockMs, peakRssBytes: process.resourceUsage().maxRSS * 1024 } };
+  } finally {
+    monitor.disable();
+  }
+}
+
+/** Milliseconds that a piece of work takes. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+/** The middle value; of an even number of them, the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const at = (i: number) => sorted[i] as number;
+  return Number.isInteger(middle) ? (at(middle - 1) + at(middle)) / 2 : at(Math.floor(middle));
+}
+
+/** Rows of cells as text, columns aligned to the right but for the first. */
+export function aligned(rows: readonly (readonly string[])[]): string {
+  const columns = Math.max(...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, c) =>
+    Math.max(...rows.map((row) => row[c]?.length ?? 0)),
+  );
+  const cell = (text: string, c: number) =>
+    c === 0 ? text.padEnd(widths[c] as number) : text.padStart(widths[c] as number);
+  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
+}
+
+export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
+
+/** The closing line of every benchmark. */
+export function processLine({ longestBlockMs, peakRssBytes }: ProcessReport): string {
+  return `event loop blocked for ${longestBlockMs.toFixed(0)} ms at most; peak memory ${gigabytes(peakRssBytes)}`;
+}

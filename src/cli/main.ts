@@ -1,0 +1,75 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { registerAsk } from "./ask.ts";
+import { registerChat } from "./chat.ts";
+import { registerInfo } from "./info.ts";
+import { registerPull } from "./pull.ts";
+import { Exit, type Io, Shell } from "./shell.ts";
+
+/** A verb adds its command; what is heavy it imports when it is run, so that `--help` comes at once. */
+export type Verb = (program: Command, shell: Shell) => void;
+
+const VERBS: readonly Verb[] = [registerAsk, registerChat, registerInfo, registerPull];
+
+const EXAMPLES = `
+Examples:
+  oryx ask photo.jpg "What is in this picture?"
+  oryx ask holiday.mp4 "What happens?" --max-frames 128
+  oryx ask --frames frames/*.jpg "What moves?" --fps 2
+  oryx chat holiday.mp4
+  oryx pull ORG/NAME && oryx ask --model ORG/NAME photo.jpg "Where is this?"
+
+The model is a folder or a pulled ORG/NAME: --model, else ORYX_MODEL, else the one that comes with oryx.
+Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`;
+
+/**
+ * Runs the `oryx` command. Touches nothing but `io`.
+ * @param argv arguments after the command's name
+ * @returns the exit code
+ */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const shell = new Shell(argv, io);
+  try {
+    await buildProgram(shell).parseAsync([...argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    return exitCodeOf(error, shell);
+  } finally {
+    shell.close();
+  }
+}
+
+function exitCodeOf(error: unknown, shell: Shell): number {
+  if (error instanceof Exit) return error.exitCode;
+  if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help, --version
+  if (error instanceof CommanderError && error.code === "commander.help") return 2; // help in place of a verb
+  if (shell.isUnread) return 0;
+  return shell.report(error);
+}
+
+function buildProgram(shell: Shell): Command {
+  const { stdout, stderr } = shell.io;
+  const program = new Command("oryx")
+    .description("Ask questions of images and long videos, in your own process.")
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [verb]", "print the help of a verb")
+    .addHelpText("after", EXAMPLES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => stdout.write(text),
+      writeErr: (text) => stderr.write(text),
+      outputError: () => {}, // told once, by main
+      getOutHelpWidth: () => stdout.columns ?? 100,
+      getErrHelpWidth: () => stderr.columns ?? 100,
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    });
+  for (const register of VERBS) register(program, shell);
+  return program;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}

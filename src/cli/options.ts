@@ -1,0 +1,102 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { LIMITS } from "../core/limits.ts";
+import type { GenerationOptions, VisualOptions } from "../engine/request.ts";
+import type { Compression } from "../model/visual.ts";
+import type { LoadOptions } from "../node/oryx.ts";
+import type { Device } from "../runtime/session.ts";
+import { number, wholeNumber } from "./numbers.ts";
+
+/** Which model, and how it is computed. */
+export interface ModelOptions {
+  model?: string;
+  visionTower?: string;
+  device?: Device;
+  threads?: number;
+  context?: number;
+}
+
+export interface TurnOptions {
+  maxFrames?: number;
+  fps?: number;
+  compress?: Compression;
+  maxTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  repetitionPenalty?: number;
+  seed?: number;
+  stop?: string[];
+}
+
+export function addModelOptions(command: Command): void {
+  command
+    .option("--model <where>", "folder, or ORG/NAME of a pulled model (default: ORYX_MODEL)")
+    .option("--vision-tower <path>", "the vision tower's file or folder, when it is not in the model's folder")
+    .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
+    .option("--threads <n>", "threads of the CPU (default: its cores)", wholeNumber(1, 1024))
+    .option(
+      "--context <tokens>",
+      "tokens that prompt and answer may take (default and most: what the model was made for)",
+      wholeNumber(1, LIMITS.maxPositions),
+    );
+}
+
+export function addTurnOptions(command: Command): void {
+  command.optionsGroup("Video:");
+  command
+    .option(
+      "--max-frames <n>",
+      `frames to look at, at most; over 64 is a long video (default: 64, most: ${LIMITS.framesPerVideo})`,
+      wholeNumber(1, LIMITS.framesPerVideo),
+    )
+    .option("--fps <rate>", "frames a second (default: 1)", number({ from: 0, above: true, to: 1000 }))
+    .option(
+      "--compress <k>",
+      "side of the regions that become one token: 1, 2 or 4 (default: 1 images, 2 videos, 4 long videos)",
+      compression,
+    );
+  command.optionsGroup("Answer:");
+  command
+    .option("--max-tokens <n>", "length of the answer, at most (default: 1024)", wholeNumber(1, LIMITS.maxPositions))
+    .option("--temperature <t>", "0: the likeliest token, always; above: chance (default: 0)", number({ from: 0, to: 100 }))
+    .option("--top-k <n>", "with chance: only the n likeliest tokens; 0: all", wholeNumber(0, 1e9))
+    .option("--top-p <p>", "with chance: only the likeliest tokens that make up p", number({ from: 0, above: true, to: 1 }))
+    .option("--repetition-penalty <x>", "above 1: says the same less often", number({ from: 0, above: true, to: 100 }))
+    .option("--seed <n>", "of chance: the same seed, the same answer (default: 0)", wholeNumber(0, Number.MAX_SAFE_INTEGER))
+    .option("--stop <text>", "ends the answer, and is left out of it; may be given several times", stopText);
+}
+
+export function addOutputOptions(command: Command, json: string): void {
+  command.optionsGroup("Output:");
+  command
+    .option("--json", json)
+    .option("--quiet", "no progress and no notes on stderr, only errors")
+    .option("--debug", "print an error's stack and causes");
+}
+
+export function loadOptions({ device, threads, context, visionTower }: ModelOptions): LoadOptions {
+  return given({ device, threads, contextTokens: context, visionTower });
+}
+
+export function turnOptions(options: TurnOptions): VisualOptions & GenerationOptions {
+  const { maxFrames, fps, compress, maxTokens, temperature, topK, topP, repetitionPenalty, seed, stop } = options;
+  return given({ maxFrames, fps, compress, maxTokens, temperature, topK, topP, repetitionPenalty, seed, stop });
+}
+
+/** The fields that have a value. */
+function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}
+
+function compression(text: string): Compression {
+  if (text === "1" || text === "2" || text === "4") return Number(text) as Compression;
+  throw new InvalidArgumentError("Give 1, 2 or 4");
+}
+
+function stopText(text: string, before: readonly string[] = []): string[] {
+  if (text === "") throw new InvalidArgumentError("Give a text");
+  if (text.length > LIMITS.stopStringChars) throw new InvalidArgumentError(`Give at most ${LIMITS.stopStringChars} characters`);
+  if (before.length === LIMITS.stopStrings) throw new InvalidArgumentError(`Give at most ${LIMITS.stopStrings} of them`);
+  return [...before, text];
+}
