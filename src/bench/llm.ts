@@ -6,7 +6,7 @@ import { Sampler } from "../engine/sampler.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
 import { languageCost } from "./cost.ts";
-import { aligned, median, type OnStep, type ProcessReport, processLine, timed, watched } from "./measure.ts";
+import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, configOf, type LanguageShape } from "./shapes.ts";
 import { randomTensors, type WeightType } from "./weights.ts";
 
@@ -87,80 +87,85 @@ export async function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
     const language = () => randomTensors(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
     const decoder = await loadDecoder(runtime, { config: config.language, language: language() });
     const loadMs = performance.now() - start;
-    const measured = await watched(async () => {
-      const prefill: PrefillFigures[] = [];
-      for (const tokens of prompts) prefill.push(await prefillFigures(decoder, tokens, onStep));
-      const held = Math.min(...options.slots) - MARGIN;
-      const slots = options.slots.map((capacity) => ({ capacity, filled: held }));
-      const room = Math.max(...options.contexts) + MARGIN;
-      const contexts = options.contexts.map((filled) => ({ capacity: room, filled }));
-      return {
-        prefill,
-        slots: await decodeFigures(decoder, slots, steps, onStep),
-        contexts: await decodeFigures(decoder, contexts, steps, onStep),
-      };
-    });
+    const bench = new LlmBench(decoder, steps, onStep);
+    const prefill: PrefillFigures[] = [];
+    for (const tokens of prompts) prefill.push(await bench.prefill(tokens));
+    const held = Math.min(...options.slots) - MARGIN;
+    const slots = await bench.decode(options.slots.map((capacity) => ({ capacity, filled: held })));
+    const room = Math.max(...options.contexts) + MARGIN;
+    const contexts = await bench.decode(options.contexts.map((filled) => ({ capacity: room, filled })));
     const { device } = runtime;
-    return { bench: "llm", shape, weights, device, loadMs, ...measured.result, process: measured.process };
+    return { bench: "llm", shape, weights, device, loadMs, prefill, slots, contexts, process: bench.process };
   } finally {
     await runtime.close();
   }
 }
 
-async function prefillFigures(decoder: Decoder, tokens: number, onStep: OnStep): Promise<PrefillFigures> {
-  const { config } = decoder;
-  const random = new Random(tokens);
-  const ids = Array.from({ length: tokens }, () => Math.floor(random.next() * config.vocabSize));
-  const slot = new KvSlot(config, tokens);
-  const times: number[] = [];
-  for (let run = 0; run < PREFILL_RUNS; run++) {
-    onStep(`prefill of ${tokens} tokens`);
-    slot.truncate(0);
-    times.push(await timed(async () => new Sampler().next(await decoder.prefill(slot, [{ ids }]))));
-  }
-  const firstTokenMs = Math.min(...times);
-  const { operations } = languageCost(config, tokens, 0);
-  return {
-    tokens,
-    firstTokenMs,
-    tokensPerSecond: (1000 * tokens) / firstTokenMs,
-    gops: operations / firstTokenMs / 1e6,
-  };
-}
+/** Measures one loaded decoder. */
+class LlmBench {
+  readonly #decoder: Decoder;
+  readonly #steps: number;
+  readonly #onStep: OnStep;
+  readonly #watch = new Watch();
 
-/** Steps of all settings take turns, so that what else the machine does strikes them alike. */
-async function decodeFigures(
-  decoder: Decoder,
-  settings: readonly DecodeSetting[],
-  steps: number,
-  onStep: OnStep,
-): Promise<DecodeFigures[]> {
-  const { config } = decoder;
-  const runs = settings.map(({ capacity, filled }) => {
-    const slot = new KvSlot(config, capacity);
-    fill(slot, filled);
-    return { slot, filled, times: [] as number[] };
-  });
-  for (let step = -WARM_UP_STEPS; step < steps; step++) {
-    onStep(`decode, step ${Math.max(0, step + 1)} of ${steps}`);
-    for (const { slot, filled, times } of runs) {
-      const ms = await timed(async () => new Sampler().next(await decoder.next(slot, 1)));
-      slot.truncate(filled);
-      if (step >= 0) times.push(ms);
-    }
+  constructor(decoder: Decoder, steps: number, onStep: OnStep) {
+    this.#decoder = decoder;
+    this.#steps = steps;
+    this.#onStep = onStep;
   }
-  return runs.map(({ slot, filled, times }) => {
-    const tokenMs = median(times);
-    const { operations, bytes } = languageCost(config, 1, filled);
+
+  get process(): ProcessReport {
+    return this.#watch.report();
+  }
+
+  async prefill(tokens: number): Promise<PrefillFigures> {
+    const { config } = this.#decoder;
+    const random = new Random(tokens);
+    const ids = Array.from({ length: tokens }, () => Math.floor(random.next() * config.vocabSize));
+    const slot = new KvSlot(config, tokens);
+    const work = async () => new Sampler().next(await this.#decoder.prefill(slot, [{ ids }]));
+    const times: number[] = [];
+    for (let run = 0; run < PREFILL_RUNS; run++) {
+      this.#onStep(`prefill of ${tokens} tokens`);
+      slot.truncate(0);
+      times.push(await this.#watch.timed(work));
+    }
+    const firstTokenMs = Math.min(...times);
+    const { operations } = languageCost(config, tokens, 0);
+    const [tokensPerSecond, gops] = [(1000 * tokens) / firstTokenMs, operations / firstTokenMs / 1e6];
+    return { tokens, firstTokenMs, tokensPerSecond, gops };
+  }
+
+  /** Steps of all settings take turns, so that what else the machine does strikes them alike. */
+  async decode(settings: readonly DecodeSetting[]): Promise<DecodeFigures[]> {
+    const runs = settings.map(({ capacity, filled }) => {
+      const slot = new KvSlot(this.#decoder.config, capacity);
+      fill(slot, filled);
+      return { slot, filled, times: [] as number[] };
+    });
+    for (let step = -WARM_UP_STEPS; step < this.#steps; step++) {
+      this.#onStep(`decode, step ${Math.max(0, step + 1)} of ${this.#steps}`);
+      for (const { slot, filled, times } of runs) {
+        const work = async () => new Sampler().next(await this.#decoder.next(slot, 1));
+        const ms = await this.#watch.timed(work);
+        slot.truncate(filled);
+        if (step >= 0) times.push(ms);
+      }
+    }
+    return runs.map(({ slot, filled, times }) => this.#decodeFigures(slot.capacity, filled, median(times)));
+  }
+
+  #decodeFigures(capacity: number, filled: number, tokenMs: number): DecodeFigures {
+    const { operations, bytes } = languageCost(this.#decoder.config, 1, filled);
     return {
-      capacity: slot.capacity,
+      capacity,
       filled,
       tokenMs,
       tokensPerSecond: 1000 / tokenMs,
       gops: operations / tokenMs / 1e6,
       gbPerSecond: bytes / tokenMs / 1e6,
     };
-  });
+  }
 }
 
 /** Puts random keys and values into a cache, as a prefill of so many tokens would. */

@@ -13,24 +13,27 @@ export interface ProcessReport {
 
 const RESOLUTION_MS = 1;
 
-/** Runs a piece of work, and watches the event loop meanwhile. */
-export async function watched<T>(work: () => Promise<T>): Promise<{ result: T; process: ProcessReport }> {
-  const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  monitor.enable();
-  try {
-    const result = await work();
-    const longestBlockMs = Math.max(0, monitor.max / 1e6 - RESOLUTION_MS);
-    return { result, process: { longestBlockMs, peakRssBytes: process.resourceUsage().maxRSS * 1024 } };
-  } finally {
-    monitor.disable();
-  }
-}
+/** Times pieces of work, and watches the event loop while they run. */
+export class Watch {
+  #longestBlockMs = 0;
 
-/** Milliseconds that a piece of work takes. */
-export async function timed(work: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
+  /** Milliseconds that a piece of work takes. */
+  async timed(work: () => Promise<unknown>): Promise<number> {
+    const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+    monitor.enable();
+    const start = performance.now();
+    try {
+      await work();
+      return performance.now() - start;
+    } finally {
+      monitor.disable();
+      this.#longestBlockMs = Math.max(this.#longestBlockMs, monitor.max / 1e6 - RESOLUTION_MS);
+    }
+  }
+
+  report(): ProcessReport {
+    return { longestBlockMs: this.#longestBlockMs, peakRssBytes: process.resourceUsage().maxRSS * 1024 };
+  }
 }
 
 /** The middle value; of an even number of them, the mean of the two in the middle. */

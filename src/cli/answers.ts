@@ -5,7 +5,12 @@ import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
 
 /** Prints an answer: its words as they come, or with --json the whole as one line. */
-export async function printAnswer(stream: AnswerStream, model: ModelChoice, shell: Shell, line: StatusLine): Promise<void> {
+export async function printAnswer(
+  stream: AnswerStream,
+  model: ModelChoice,
+  shell: Shell,
+  line: StatusLine,
+): Promise<void> {
   if (shell.json) {
     shell.printJson(answerJson(await stream.answer(), model));
     return;

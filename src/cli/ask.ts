@@ -35,7 +35,9 @@ export function registerAsk(program: Command, shell: Shell): void {
   const command = program
     .command("ask")
     .summary("ask a question of images and videos")
-    .description("Ask a question of images and videos. The last word is the question, those before it are files.")
+    .description(
+      "Ask a question of images and videos. The last word is the question, those before it are files.",
+    )
     .usage("[options] [media...] <question>")
     .argument("[words...]", "files, and behind them the question");
   command.optionsGroup("Model:");
@@ -43,9 +45,14 @@ export function registerAsk(program: Command, shell: Shell): void {
   addTurnOptions(command);
   command
     .option("--system <text>", "the system prompt (default: You are a helpful assistant.)")
-    .option("--frames", "the files, or the images of a folder, are the frames of one video in order, --fps of them a second");
+    .option(
+      "--frames",
+      "the files, or the images of a folder, are the frames of one video in order, --fps of them a second",
+    );
   addOutputOptions(command, "print the answer, the plan and the timings as one JSON object");
-  command.addHelpText("after", NOTES).action((words: string[], options: AskOptions) => ask(words, options, shell));
+  command
+    .addHelpText("after", NOTES)
+    .action((words: string[], options: AskOptions) => ask(words, options, shell));
 }
 
 async function ask(words: readonly string[], options: AskOptions, shell: Shell): Promise<void> {

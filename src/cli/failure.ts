@@ -33,12 +33,18 @@ export function failureOf(error: unknown): Failure {
   }
   if (error instanceof CommanderError) return usageOf(error.message);
   const message = error instanceof Error ? error.message : String(error);
-  return { code: "internal", message, remedy: "this is a bug of oryx: run with --debug to see where", exitCode: 1 };
+  return {
+    code: "internal",
+    message,
+    remedy: "this is a bug of oryx: run with --debug to see where",
+    exitCode: 1,
+  };
 }
 
 /** Commander says "error: problem", and what to do behind it: after "is invalid." or, in brackets, in a second line. */
 function usageOf(text: string): Failure {
-  const [, problem = text, advice, suggestion] = /^error: (.*?)(?:(?<=is invalid)\. (.*)|\n\((.*)\))?$/s.exec(text) ?? [];
+  const [, problem = text, advice, suggestion] =
+    /^error: (.*?)(?:(?<=is invalid)\. (.*)|\n\((.*)\))?$/s.exec(text) ?? [];
   return { code: "usage", message: problem, remedy: advice ?? suggestion ?? "see oryx --help", exitCode: 2 };
 }
 

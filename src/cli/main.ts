@@ -30,21 +30,27 @@ Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`;
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   const shell = new Shell(argv, io);
   try {
-    await buildProgram(shell).parseAsync([...argv], { from: "user" });
-    return 0;
+    const exitCode = await run(argv, shell);
+    await shell.flush();
+    return shell.isUnread ? 0 : exitCode;
   } catch (error) {
-    return exitCodeOf(error, shell);
+    return shell.report(error);
   } finally {
     shell.close();
   }
 }
 
-function exitCodeOf(error: unknown, shell: Shell): number {
-  if (error instanceof Exit) return error.exitCode;
-  if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help, --version
-  if (error instanceof CommanderError && error.code === "commander.help") return 2; // help in place of a verb
-  if (shell.isUnread) return 0;
-  return shell.report(error);
+async function run(argv: readonly string[], shell: Shell): Promise<number> {
+  try {
+    await buildProgram(shell).parseAsync([...argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof Exit) return error.exitCode;
+    if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help, --version
+    if (error instanceof CommanderError && error.code === "commander.help") return 2; // help in place of a verb
+    await shell.flush(); // when stdout failed, that is the failure, not the abort that followed
+    return shell.isUnread ? 0 : shell.report(error);
+  }
 }
 
 function buildProgram(shell: Shell): Command {

@@ -24,10 +24,14 @@ export async function mediaAndQuestion(
   options: MediaOptions,
 ): Promise<{ media: MediaItem[]; question: string }> {
   const question = words.at(-1);
-  if (question === undefined) throw new UsageError("there is no question", 'ask like this: oryx ask photo.jpg "What is it?"');
+  if (question === undefined)
+    throw new UsageError("there is no question", 'ask like this: oryx ask photo.jpg "What is it?"');
   if (question.trim() === "") throw new UsageError("the question is empty", "ask something");
   if (MEDIA_NAME.test(question) || (await kindOf(question)) !== "nothing") {
-    throw new UsageError(`there is no question: the last word, ${question}, is a file`, "put the question after the files");
+    throw new UsageError(
+      `there is no question: the last word, ${question}, is a file`,
+      "put the question after the files",
+    );
   }
   return { media: await mediaItems(words.slice(0, -1), options), question };
 }
@@ -37,12 +41,16 @@ export async function mediaAndQuestion(
  * would be late.
  * @throws OryxError `media_missing`, `media_unreadable`, `media_empty`
  */
-export async function mediaItems(words: readonly string[], { frames, fps = 1 }: MediaOptions): Promise<MediaItem[]> {
+export async function mediaItems(
+  words: readonly string[],
+  { frames, fps = 1 }: MediaOptions,
+): Promise<MediaItem[]> {
   if (!frames) {
     for (const word of words) await requireFile(word);
     return [...words];
   }
-  if (words.length === 0) throw new UsageError("--frames is given, but no frames", "name the image files, or their folder");
+  if (words.length === 0)
+    throw new UsageError("--frames is given, but no frames", "name the image files, or their folder");
   const files = (await Promise.all(words.map(frameFiles))).flat();
   const name = words.length === 1 ? basename(words[0] as string) : `${files.length} frames`;
   return [{ name, frames: files.map((source, i) => ({ source, timeS: i / fps })) }];
@@ -64,7 +72,8 @@ async function frameFiles(path: string): Promise<string[]> {
     return [path];
   }
   const names = (await readdir(path)).filter((name) => IMAGE_NAME.test(name));
-  if (names.length === 0) throw new OryxError("media_empty", `the folder ${path} has no images`, "check the path");
+  if (names.length === 0)
+    throw new OryxError("media_empty", `the folder ${path} has no images`, "check the path");
   const { compare } = new Intl.Collator("en", { numeric: true });
   return names.sort(compare).map((name) => join(path, name));
 }

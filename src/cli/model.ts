@@ -37,11 +37,17 @@ export interface ChosenModel extends ModelChoice {
 }
 
 /** Loads the model that the options ask for, and says so if its answers will mean nothing. */
-export async function loadChosen(options: ModelOptions, shell: Shell, line: StatusLine): Promise<ChosenModel> {
+export async function loadChosen(
+  options: ModelOptions,
+  shell: Shell,
+  line: StatusLine,
+): Promise<ChosenModel> {
   const choice = await chooseModel(options.model, shell.io.env);
   const { cacheDir } = hubSettings(shell.io.env);
   if (choice.randomWeights) {
-    shell.note(`note: the weights of ${PACKAGED_MODEL.name} are random, so its answers mean nothing; --model takes another`);
+    shell.note(
+      `note: the weights of ${PACKAGED_MODEL.name} are random, so its answers mean nothing; --model takes another`,
+    );
   }
   line.show(`loading ${choice.name}`, true);
   const { Oryx } = await import("../node/oryx.ts");

@@ -31,7 +31,10 @@ export interface TurnOptions {
 export function addModelOptions(command: Command): void {
   command
     .option("--model <where>", "folder, or ORG/NAME of a pulled model (default: ORYX_MODEL)")
-    .option("--vision-tower <path>", "the vision tower's file or folder, when it is not in the model's folder")
+    .option(
+      "--vision-tower <path>",
+      "the vision tower's file or folder, when it is not in the model's folder",
+    )
     .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
     .option("--threads <n>", "threads of the CPU (default: its cores)", wholeNumber(1, 1024))
     .option(
@@ -57,12 +60,32 @@ export function addTurnOptions(command: Command): void {
     );
   command.optionsGroup("Answer:");
   command
-    .option("--max-tokens <n>", "length of the answer, at most (default: 1024)", wholeNumber(1, LIMITS.maxPositions))
-    .option("--temperature <t>", "0: the likeliest token, always; above: chance (default: 0)", number({ from: 0, to: 100 }))
+    .option(
+      "--max-tokens <n>",
+      "length of the answer, at most (default: 1024)",
+      wholeNumber(1, LIMITS.maxPositions),
+    )
+    .option(
+      "--temperature <t>",
+      "0: the likeliest token, always; above: chance (default: 0)",
+      number({ from: 0, to: 100 }),
+    )
     .option("--top-k <n>", "with chance: only the n likeliest tokens; 0: all", wholeNumber(0, 1e9))
-    .option("--top-p <p>", "with chance: only the likeliest tokens that make up p", number({ from: 0, above: true, to: 1 }))
-    .option("--repetition-penalty <x>", "above 1: says the same less often", number({ from: 0, above: true, to: 100 }))
-    .option("--seed <n>", "of chance: the same seed, the same answer (default: 0)", wholeNumber(0, Number.MAX_SAFE_INTEGER))
+    .option(
+      "--top-p <p>",
+      "with chance: only the likeliest tokens that make up p",
+      number({ from: 0, above: true, to: 1 }),
+    )
+    .option(
+      "--repetition-penalty <x>",
+      "above 1: says the same less often",
+      number({ from: 0, above: true, to: 100 }),
+    )
+    .option(
+      "--seed <n>",
+      "of chance: the same seed, the same answer (default: 0)",
+      wholeNumber(0, Number.MAX_SAFE_INTEGER),
+    )
     .option("--stop <text>", "ends the answer, and is left out of it; may be given several times", stopText);
 }
 
@@ -79,8 +102,20 @@ export function loadOptions({ device, threads, context, visionTower }: ModelOpti
 }
 
 export function turnOptions(options: TurnOptions): VisualOptions & GenerationOptions {
-  const { maxFrames, fps, compress, maxTokens, temperature, topK, topP, repetitionPenalty, seed, stop } = options;
-  return given({ maxFrames, fps, compress, maxTokens, temperature, topK, topP, repetitionPenalty, seed, stop });
+  const { maxFrames, fps, compress, maxTokens, temperature, topK, topP, repetitionPenalty, seed, stop } =
+    options;
+  return given({
+    maxFrames,
+    fps,
+    compress,
+    maxTokens,
+    temperature,
+    topK,
+    topP,
+    repetitionPenalty,
+    seed,
+    stop,
+  });
 }
 
 /** The fields that have a value. */
@@ -96,7 +131,9 @@ function compression(text: string): Compression {
 
 function stopText(text: string, before: readonly string[] = []): string[] {
   if (text === "") throw new InvalidArgumentError("Give a text");
-  if (text.length > LIMITS.stopStringChars) throw new InvalidArgumentError(`Give at most ${LIMITS.stopStringChars} characters`);
-  if (before.length === LIMITS.stopStrings) throw new InvalidArgumentError(`Give at most ${LIMITS.stopStrings} of them`);
+  if (text.length > LIMITS.stopStringChars)
+    throw new InvalidArgumentError(`Give at most ${LIMITS.stopStringChars} characters`);
+  if (before.length === LIMITS.stopStrings)
+    throw new InvalidArgumentError(`Give at most ${LIMITS.stopStrings} of them`);
   return [...before, text];
 }

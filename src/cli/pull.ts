@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { hubSettings } from "../net/settings.ts";
 import type { PullProgress } from "../net/hub.ts";
+import { hubSettings } from "../net/settings.ts";
 import { addOutputOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
@@ -22,12 +22,16 @@ export function registerPull(program: Command, shell: Shell): void {
   const command = program
     .command("pull")
     .summary("download a model from the hub")
-    .description("Download a model from the hub into the cache, and print its folder. What is there already is not fetched again.")
+    .description(
+      "Download a model from the hub into the cache, and print its folder. What is there already is not fetched again.",
+    )
     .argument("<model>", "ORG/NAME or ORG/NAME@REVISION")
     .option("--revision <name>", "branch, tag or commit (default: main)")
     .option("--cache-dir <folder>", "where to keep it (default: the hub's own cache)");
   addOutputOptions(command, "print folder, commit and files as one JSON object");
-  command.addHelpText("after", NOTES).action((id: string, options: PullCommandOptions) => pullModel(id, options, shell));
+  command
+    .addHelpText("after", NOTES)
+    .action((id: string, options: PullCommandOptions) => pullModel(id, options, shell));
 }
 
 async function pullModel(id: string, options: PullCommandOptions, shell: Shell): Promise<void> {
@@ -59,6 +63,8 @@ function downloadProgress(line: StatusLine): (progress: PullProgress) => void {
       sum.total += total;
     }
     const left = timeLeft(sum.done - sum.had, sum.total - sum.had, performance.now() - startMs);
-    line.show(`${file}: ${byteCount(bytesDone)} · ${byteCount(sum.done)} of ${byteCount(sum.total)} in all${left}`);
+    line.show(
+      `${file}: ${byteCount(bytesDone)} · ${byteCount(sum.done)} of ${byteCount(sum.total)} in all${left}`,
+    );
   };
 }

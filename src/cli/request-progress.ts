@@ -40,7 +40,10 @@ export class RequestProgress {
     const start = this.#startMs.get(stage) ?? now;
     this.#startMs.set(stage, start);
     if (stage === "prefill") this.#told.clear();
-    this.#told.set(stage, `${stage} ${count(done)} of ${count(total)} ${UNITS[stage]}${timeLeft(done, total, now - start)}`);
+    this.#told.set(
+      stage,
+      `${stage} ${count(done)} of ${count(total)} ${UNITS[stage]}${timeLeft(done, total, now - start)}`,
+    );
     this.#line.show([...this.#told.values()].join(", "), isNew);
   };
 }

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import { OryxError } from "../core/errors.ts";
 import { failureLine, failureOf, stackOf } from "./failure.ts";
 
 export type Input = Readable & { isTTY?: boolean };
@@ -38,7 +39,7 @@ export class Shell {
   onInterrupt: () => void;
   readonly #abort = new AbortController();
   readonly #ignoreInterrupts: () => void;
-  #brokenPipe = false;
+  #outputError: NodeJS.ErrnoException | undefined;
 
   /** @param argv the arguments; the flags above are looked for among them, as a bad line never gets parsed. */
   constructor(argv: readonly string[], io: Io) {
@@ -52,7 +53,7 @@ export class Shell {
     this.#ignoreInterrupts = io.onInterrupt(() => this.onInterrupt());
     // These stay for good: a pipe may be found broken after the command has ended.
     io.stdout.on("error", (error: NodeJS.ErrnoException) => {
-      this.#brokenPipe ||= error.code === "EPIPE";
+      this.#outputError ??= error;
       this.#abort.abort(error);
     });
     io.stderr.on("error", () => {}); // nobody is left to tell
@@ -65,7 +66,7 @@ export class Shell {
 
   /** Whoever read stdout has stopped reading, as `head` does: no failure, but nothing is left to do. */
   get isUnread(): boolean {
-    return this.#brokenPipe;
+    return this.#outputError?.code === "EPIPE";
   }
 
   /** Whether a person is watching stderr, so that progress may be shown there. */
@@ -82,7 +83,7 @@ export class Shell {
   /** Writes to stdout; on a terminal without control characters, which could do anything there. */
   print(text: string): void {
     const { stdout } = this.io;
-    if (!this.signal.aborted || !this.isUnread) stdout.write(stdout.isTTY ? withoutControls(text) : text);
+    if (this.#outputError === undefined) stdout.write(stdout.isTTY ? withoutControls(text) : text);
   }
 
   printJson(value: unknown): void {
@@ -101,6 +102,16 @@ export class Shell {
     if (code !== "aborted") this.io.stderr.write(`${failureLine({ code, message, remedy, exitCode })}\n`);
     if (this.debug) this.io.stderr.write(`${stackOf(error)}\n`);
     return exitCode;
+  }
+
+  /** Waits until stdout has taken everything. @throws OryxError `disk` when it could not */
+  async flush(): Promise<void> {
+    if (!this.io.stdout.destroyed) await new Promise((done) => this.io.stdout.write("", done));
+    const cause = this.#outputError;
+    if (cause === undefined || this.isUnread) return;
+    throw new OryxError("disk", `stdout could not be written: ${cause.message}`, "check where it goes", {
+      cause,
+    });
   }
 
   /** Leaves Ctrl-C to the process again. */

@@ -32,14 +32,20 @@ const ITEMS_SHOWN = 3;
 export function planLine({ items, visualTokens, promptTokens, cachedTokens, contextTokens }: Plan): string {
   const shown = items.map(itemWords);
   const media =
-    items.length > ITEMS_SHOWN ? `${items.length} images and videos, ${count(visualTokens)} visual tokens` : shown.join("; ");
+    items.length > ITEMS_SHOWN
+      ? `${items.length} images and videos, ${count(visualTokens)} visual tokens`
+      : shown.join("; ");
   const before = cachedTokens > 0 ? ` after ${count(cachedTokens)}` : "";
   return `${media}, prompt ${count(promptTokens)}${before} of ${count(contextTokens)}`;
 }
 
 function itemWords({ modality, frameTimesS, size, k, visualTokens }: ItemPlan): string {
-  const what = modality === "image" ? "image" : `${modality.replace("video_long", "long video")} ${framesWords(frameTimesS)}`;
+  const what =
+    modality === "image"
+      ? "image"
+      : `${modality.replace("video_long", "long video")} ${framesWords(frameTimesS)}`;
   return `${what} at ${size.width}x${size.height}, k=${k}, ${count(visualTokens)} visual tokens`;
 }
 
-const framesWords = (times: readonly number[] = []): string => (times.length === 1 ? "1 frame" : `${count(times.length)} frames`);
+const framesWords = (times: readonly number[] = []): string =>
+  times.length === 1 ? "1 frame" : `${count(times.length)} frames`;

@@ -17,14 +17,14 @@ interface GoldenCase {
 const cases = JSON.parse(readFileSync(`${GOLDEN}/cases.json`, "utf8")).cases as GoldenCase[];
 const golden = (name: string) => cases.find((c) => c.name === name) as GoldenCase;
 
-describe("a conversation", () => {
+describe("a request", () => {
   let oryx: Oryx;
   beforeAll(async () => {
-    oryx = await Oryx.load(GOLDEN, { contextTokens: 4096 });
+    oryx = await Oryx.load(GOLDEN, { contextTokens: 2048, conversations: 3 });
   });
   afterAll(() => oryx.close());
 
-  it("plans before it works, and the plan counts what the reference counts", async () => {
+  it("counts before it works what the reference counts", async () => {
     const { prompt, sequence_length } = golden("image");
     const answer = await oryx.ask({ media: [media("image.png")], question: prompt, maxTokens: 4 }).answer();
     expect(answer.plan.promptTokens).toBe(sequence_length);
@@ -32,10 +32,191 @@ describe("a conversation", () => {
     expect(answer.finish).toBe("length");
   });
 
-  it("treats a list of frames as one video", async () => {
+  it("treats a list of frames as one video, and reports the frames' times", async () => {
     const { prompt, sequence_length } = golden("video");
     const answer = await oryx.ask({ media: [frames], question: prompt, maxTokens: 4 }).answer();
     expect(answer.plan.promptTokens).toBe(sequence_length);
+    expect(answer.plan.items[0]).toMatchObject({
+      modality: "video",
+      k: 2,
+      size: { width: 320, height: 192 },
+    });
     expect(answer.frameTimesS).toEqual([[0, 1, 2, 3, 4]]);
+  });
+
+  it("gives the streamed pieces as the whole answer", async () => {
+    const stream = oryx.ask({ media: [media("wide.png")], question: "What is it?", maxTokens: 16 });
+    let text = "";
+    for await (const piece of stream) text += piece.text;
+    expect((await stream.answer()).text).toBe(text);
+  });
+
+  it("takes the compression that the request chooses", async () => {
+    const tokens = async (compress: 1 | 2 | 4) => {
+      const { plan } = await oryx
+        .ask({ media: [media("image.png")], question: "?", compress, maxTokens: 1 })
+        .answer();
+      return plan.visualTokens;
+    };
+    const [one, two, four] = [await tokens(1), await tokens(2), await tokens(4)];
+    expect(one).toBeGreaterThan(3 * two);
+    expect(two).toBeGreaterThan(3 * four);
+  });
+
+  it("samples with a seed, and the same seed answers the same", async () => {
+    const ask = (seed: number) =>
+      oryx.ask({ question: "Hello?", temperature: 1.5, seed, maxTokens: 20 }).answer();
+    expect((await ask(1)).text).toBe((await ask(1)).text);
+    expect((await ask(1)).text).not.toBe((await ask(2)).text);
+  });
+
+  it("ends at a stop text, which it leaves out", async () => {
+    const whole = await oryx.ask({ question: "Hello?", maxTokens: 24 }).answer();
+    const stop = whole.text.slice(8, 11);
+    const cut = await oryx.ask({ question: "Hello?", maxTokens: 24, stop: [stop] }).answer();
+    expect(cut.finish).toBe("stop");
+    expect(cut.text).toBe(whole.text.slice(0, whole.text.indexOf(stop)));
+  });
+
+  it("is refused before any work when it does not fit, with the count and what to do", async () => {
+    const started: string[] = [];
+    const request = {
+      media: Array.from({ length: 4 }, () => media("image.png")),
+      question: "Compare them.",
+      onProgress: ({ stage }: { stage: string }) => started.push(stage),
+    };
+    await expect(oryx.ask(request).answer()).rejects.toMatchObject({
+      code: "context_exceeded",
+      message: expect.stringMatching(
+        /takes 27\d\d tokens, 2692 of them for images and video, but the context holds 2048/,
+      ),
+      remedy: expect.stringContaining("compress"),
+    });
+    expect(started).toEqual([]);
+  });
+
+  it.each([
+    [{ question: " " }, "prompt_invalid"],
+    [{ question: "?", maxTokens: 0 }, "bad_option"],
+    [{ question: "?", temperature: Number.NaN }, "bad_option"],
+    [{ question: "?", stop: [""] }, "bad_option"],
+    [{ question: "?", media: [media("image.png")], compress: 3 as 2 }, "bad_option"],
+    [{ question: "?", media: [frames], fps: -1 }, "bad_option"],
+    [{ question: "?", media: [frames], maxFrames: 0 }, "bad_option"],
+    [{ question: "?", media: ["no/such/file.png"] }, "media_missing"],
+    [{ question: "?", media: ["src"] }, "media_unreadable"],
+    [{ question: "?", media: ["README.md"] }, "media_unsupported"],
+  ] as const)("is refused: %o", async (request, code) => {
+    await expect(oryx.ask(request).answer()).rejects.toMatchObject({ code });
+  });
+
+  it("is aborted at every stage, and leaves the model able to answer", async () => {
+    const reference = await oryx.ask({ media: [frames], question: "What?", maxTokens: 6 }).answer();
+    for (const stage of ["decode", "encode", "prefill", "generate"] as const) {
+      const stop = new AbortController();
+      const aborted = oryx.ask({
+        media: [frames],
+        question: "What?",
+        signal: stop.signal,
+        onProgress: (p) => p.stage === stage && stop.abort(),
+      });
+      await expect(aborted.answer()).rejects.toMatchObject({ code: "aborted" });
+    }
+    const again = await oryx.ask({ media: [frames], question: "What?", maxTokens: 6 }).answer();
+    expect(again.text).toBe(reference.text);
+  });
+
+  it("left early gives its slot back", async () => {
+    for (let i = 0; i < 8; i++) {
+      for await (const _ of oryx.ask({ question: "Hello?", maxTokens: 24 })) break;
+    }
+    expect((await oryx.ask({ question: "Hello?", maxTokens: 1 }).answer()).tokens).toBe(1);
+  });
+});
+
+describe("a conversation", () => {
+  let oryx: Oryx;
+  beforeAll(async () => {
+    oryx = await Oryx.load(GOLDEN, { contextTokens: 4096, conversations: 2 });
+  });
+  afterAll(() => oryx.close());
+
+  const turns = [
+    { media: [media("image.png")], question: "Describe this image.", maxTokens: 8 },
+    { question: "What is the color of the circle?", maxTokens: 8 },
+    { media: [frames], question: "Describe the video in detail.", maxTokens: 8 },
+  ];
+
+  async function texts(order: readonly (typeof turns)[number][]): Promise<string[]> {
+    const chat = oryx.chat();
+    const out: string[] = [];
+    for (const turn of order) out.push((await chat.ask(turn).answer()).text);
+    chat.close();
+    return out;
+  }
+
+  it("keeps what was said: a further turn costs its own tokens alone", async () => {
+    const chat = oryx.chat();
+    const first = await chat.ask(turns[0]!).answer();
+    const second = await chat.ask(turns[1]!).answer();
+    expect(second.plan.cachedTokens).toBe(first.plan.promptTokens + first.tokens);
+    expect(second.plan.promptTokens).toBeLessThan(60);
+    chat.close();
+  });
+
+  it("interleaved with another one gets the answers that it gets alone", async () => {
+    const orders = [turns, turns.toReversed()] as const;
+    const alone = [await texts(orders[0]), await texts(orders[1])];
+    const chats = [oryx.chat(), oryx.chat()];
+    const together: string[][] = [[], []];
+    for (let t = 0; t < turns.length; t++) {
+      await Promise.all(
+        chats.map(async (chat, i) => {
+          together[i]?.push((await chat.ask(orders[i]![t]!).answer()).text);
+        }),
+      );
+    }
+    for (const chat of chats) chat.close();
+    expect(together).toEqual(alone);
+  });
+
+  it("is as it was before a turn that failed or was aborted", async () => {
+    const [first, second] = await texts(turns);
+    const chat = oryx.chat();
+    expect((await chat.ask(turns[0]!).answer()).text).toBe(first);
+    await expect(chat.ask({ question: "?", media: ["no/such.png"] }).answer()).rejects.toThrow();
+    const stop = new AbortController();
+    const aborted = chat.ask({ question: "Why?", signal: stop.signal, onProgress: () => stop.abort() });
+    await expect(aborted.answer()).rejects.toMatchObject({ code: "aborted" });
+    expect((await chat.ask(turns[1]!).answer()).text).toBe(second);
+    chat.close();
+  });
+
+  it("closed while it answers gives its slot back only when the answer has ended", async () => {
+    const chat = oryx.chat();
+    const other = oryx.chat();
+    const running = chat.ask(turns[0]!).answer();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    chat.close();
+    expect(() => oryx.chat()).toThrow(expect.objectContaining({ code: "busy" }));
+    await running;
+    oryx.chat().close();
+    other.close();
+  });
+
+  it("answers one question at a time", async () => {
+    const chat = oryx.chat();
+    const running = chat.ask(turns[1]!).answer();
+    await expect(chat.ask(turns[1]!).answer()).rejects.toMatchObject({ code: "busy" });
+    await running;
+    chat.close();
+    await expect(chat.ask(turns[1]!).answer()).rejects.toMatchObject({ code: "closed" });
+  });
+
+  it("beyond the number that the model may hold is refused, and room comes back with a close", () => {
+    const open = [oryx.chat(), oryx.chat()];
+    expect(() => oryx.chat()).toThrow(expect.objectContaining({ code: "busy" }));
+    for (const chat of open) chat.close();
+    oryx.chat().close();
   });
 });

@@ -28,10 +28,11 @@ const DEFAULT_MAX_TOKENS = 1024;
 export class Conversation {
   readonly #parts: EngineParts;
   readonly #system: string | undefined;
-  #slot: KvSlot | undefined;
+  readonly #slot: KvSlot;
   /** Tokens of the last answer that are not in the cache; undefined before the first turn. */
   #unfed: readonly number[] | undefined;
   #answering = false;
+  #closed = false;
 
   constructor(parts: EngineParts, options: { system?: string | undefined } = {}) {
     this.#parts = parts;
@@ -41,7 +42,7 @@ export class Conversation {
 
   /** Tokens that the conversation holds. */
   get tokens(): number {
-    return (this.#slot?.length ?? 0) + (this.#unfed?.length ?? 0);
+    return this.#slot.length + (this.#unfed?.length ?? 0);
   }
 
   /**
@@ -53,17 +54,18 @@ export class Conversation {
     return new AnswerStream(this.#turn(request));
   }
 
-  /** Gives the conversation's memory back; a second call does nothing. */
+  /** Gives the conversation's memory back, once an answer on its way has ended; a second call does nothing. */
   close(): void {
-    if (this.#slot !== undefined) this.#parts.cache.release(this.#slot);
-    this.#slot = undefined;
+    if (this.#closed) return;
+    this.#closed = true;
+    if (!this.#answering) this.#parts.cache.release(this.#slot);
   }
 
   async *#turn(request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
     if (this.#answering)
       throw new OryxError("busy", "the last answer is still coming", "await it, or abort it");
+    if (this.#closed) throw new OryxError("closed", "the conversation is closed", "open another one");
     const slot = this.#slot;
-    if (slot === undefined) throw new OryxError("closed", "the conversation is closed", "open another one");
     this.#answering = true;
     const before = slot.length;
     let done = false;
@@ -74,6 +76,7 @@ export class Conversation {
     } finally {
       if (!done) slot.truncate(before);
       this.#answering = false;
+      if (this.#closed) this.#parts.cache.release(slot);
     }
   }
 

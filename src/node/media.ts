@@ -3,7 +3,8 @@ import type { OpenedMedia } from "../engine/media.ts";
 import type { MediaItem } from "../engine/request.ts";
 import { decodeImage, type ImageInfo, probeImage } from "../media/image.ts";
 import type { MediaSource } from "../media/media.ts";
-import { openVideo, videoFromFrames } from "../media/video.ts";
+import { openVideo } from "../media/video.ts";
+import { videoFromFrames } from "../media/video-frames.ts";
 
 /** Opens an image or video in Node: what it is, its bytes say, not its name. */
 export async function openMedia(item: MediaItem, signal?: AbortSignal): Promise<OpenedMedia> {
