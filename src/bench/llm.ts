@@ -5,9 +5,10 @@ import { loadDecoder } from "../engine/load.ts";
 import { Sampler } from "../engine/sampler.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
+import { configOf } from "./config.ts";
 import { languageCost } from "./cost.ts";
 import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
-import { COMPRESSOR_WIDTH, configOf, type LanguageShape } from "./shapes.ts";
+import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
 import { randomTensors, type WeightType } from "./weights.ts";
 
 export interface LlmBenchOptions extends NodeRuntimeOptions {

@@ -9,6 +9,8 @@ export interface ProcessReport {
   longestBlockMs: number;
   /** Most memory that the process ever had, in bytes. */
   peakRssBytes: number;
+  /** Processor time over wall time while it measured: less than its threads when others used the machine. */
+  coresUsed: number;
 }
 
 const RESOLUTION_MS = 1;
@@ -16,15 +18,21 @@ const RESOLUTION_MS = 1;
 /** Times pieces of work, and watches the event loop while they run. */
 export class Watch {
   #longestBlockMs = 0;
+  #wallMs = 0;
+  #cpuMs = 0;
 
   /** Milliseconds that a piece of work takes. */
   async timed(work: () => Promise<unknown>): Promise<number> {
     const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
     monitor.enable();
-    const start = performance.now();
+    const [start, cpuStart] = [performance.now(), process.cpuUsage()];
     try {
       await work();
-      return performance.now() - start;
+      const ms = performance.now() - start;
+      const { user, system } = process.cpuUsage(cpuStart);
+      this.#wallMs += ms;
+      this.#cpuMs += (user + system) / 1000;
+      return ms;
     } finally {
       monitor.disable();
       this.#longestBlockMs = Math.max(this.#longestBlockMs, monitor.max / 1e6 - RESOLUTION_MS);
@@ -32,7 +40,11 @@ export class Watch {
   }
 
   report(): ProcessReport {
-    return { longestBlockMs: this.#longestBlockMs, peakRssBytes: process.resourceUsage().maxRSS * 1024 };
+    return {
+      longestBlockMs: this.#longestBlockMs,
+      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+      coresUsed: this.#wallMs === 0 ? 0 : this.#cpuMs / this.#wallMs,
+    };
   }
 }
 
@@ -58,6 +70,7 @@ export function aligned(rows: readonly (readonly string[])[]): string {
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** The closing line of every benchmark. */
-export function processLine({ longestBlockMs, peakRssBytes }: ProcessReport): string {
-  return `event loop blocked for ${longestBlockMs.toFixed(0)} ms at most; peak memory ${gigabytes(peakRssBytes)}`;
+export function processLine({ longestBlockMs, peakRssBytes, coresUsed }: ProcessReport): string {
+  const block = `event loop blocked for ${longestBlockMs.toFixed(0)} ms at most`;
+  return `${block}; peak memory ${gigabytes(peakRssBytes)}; ${coresUsed.toFixed(1)} cores used`;
 }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { throwIfAborted } from "../core/errors.ts";
 import { printAnswer } from "./answers.ts";
-import { type MediaOptions, mediaAndQuestion } from "./media-words.ts";
+import { mediaAndQuestion } from "./media-words.ts";
 import { loadChosen } from "./model.ts";
 import {
   addModelOptions,
@@ -15,9 +15,7 @@ import { RequestProgress } from "./request-progress.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
 
-interface AskOptions extends ModelOptions, TurnOptions, MediaOptions {
-  system?: string;
-}
+type AskOptions = ModelOptions & TurnOptions;
 
 const NOTES = `
 Images are JPEG, PNG, WebP, GIF or AVIF; videos mp4, mov, webm or mkv, and what an installed ffmpeg reads.
@@ -40,15 +38,8 @@ export function registerAsk(program: Command, shell: Shell): void {
     )
     .usage("[options] [media...] <question>")
     .argument("[words...]", "files, and behind them the question");
-  command.optionsGroup("Model:");
   addModelOptions(command);
   addTurnOptions(command);
-  command
-    .option("--system <text>", "the system prompt (default: You are a helpful assistant.)")
-    .option(
-      "--frames",
-      "the files, or the images of a folder, are the frames of one video in order, --fps of them a second",
-    );
   addOutputOptions(command, "print the answer, the plan and the timings as one JSON object");
   command
     .addHelpText("after", NOTES)

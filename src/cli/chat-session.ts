@@ -10,9 +10,7 @@ import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
 import { count } from "./words.ts";
 
-export interface ChatOptions extends ModelOptions, TurnOptions {
-  system?: string;
-}
+export type ChatOptions = ModelOptions & TurnOptions;
 
 const HELP = `/add FILE...  show images or videos with the next question ("quotes" for names with spaces)
 /reset        forget everything said and shown

@@ -23,10 +23,8 @@ export function registerChat(program: Command, shell: Shell): void {
     .description("Talk about images and videos. Files named here go with the first question.")
     .usage("[options] [media...]")
     .argument("[media...]", "files for the first question");
-  command.optionsGroup("Model:");
   addModelOptions(command);
   addTurnOptions(command);
-  command.option("--system <text>", "the system prompt (default: You are a helpful assistant.)");
   addOutputOptions(command, "print each answer as one line of JSON");
   command
     .addHelpText("after", NOTES)
@@ -34,7 +32,7 @@ export function registerChat(program: Command, shell: Shell): void {
 }
 
 async function chat(words: readonly string[], options: ChatOptions, shell: Shell): Promise<void> {
-  const media = await mediaItems(words, {});
+  const media = await mediaItems(words, options);
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   const model = await loadChosen(options, shell, line).finally(() => line.clear());
   try {
@@ -70,6 +68,7 @@ async function talk(session: ChatSession, shell: Shell, isTalk: boolean): Promis
       if (session.isOver || shell.signal.aborted) break;
       if (isTalk) lines.prompt();
     }
+    if (isTalk && !session.isOver) shell.print("\n"); // Ctrl-D leaves the prompt's line open
   } finally {
     lines.close();
     shell.signal.removeEventListener("abort", onAbort);

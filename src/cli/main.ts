@@ -1,15 +1,24 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { registerAsk } from "./ask.ts";
+import { registerBench } from "./bench.ts";
 import { registerChat } from "./chat.ts";
 import { registerInfo } from "./info.ts";
 import { registerPull } from "./pull.ts";
 import { Exit, type Io, Shell } from "./shell.ts";
+import { registerVerify } from "./verify.ts";
 
 /** A verb adds its command; what is heavy it imports when it is run, so that `--help` comes at once. */
 export type Verb = (program: Command, shell: Shell) => void;
 
-const VERBS: readonly Verb[] = [registerAsk, registerChat, registerInfo, registerPull];
+const VERBS: readonly Verb[] = [
+  registerAsk,
+  registerChat,
+  registerInfo,
+  registerPull,
+  registerVerify,
+  registerBench,
+];
 
 const EXAMPLES = `
 Examples:
@@ -61,6 +70,7 @@ function buildProgram(shell: Shell): Command {
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [verb]", "print the help of a verb")
     .addHelpText("after", EXAMPLES)
+    .configureHelp({ subcommandTerm: (verb) => `${verb.name()} ${verb.usage().replace("[options] ", "")}` })
     .exitOverride()
     .configureOutput({
       writeOut: (text) => stdout.write(text),

@@ -58,7 +58,12 @@ export async function mediaItems(
 
 async function requireFile(path: string): Promise<void> {
   const kind = await kindOf(path);
-  if (kind === "nothing") throw new OryxError("media_missing", `there is no file ${path}`, "check the path");
+  if (kind === "nothing") {
+    const remedy = /[./]/.test(path)
+      ? "check the path"
+      : "check the path; a question of several words needs quotes";
+    throw new OryxError("media_missing", `there is no file ${path}`, remedy);
+  }
   if (kind === "folder") {
     const remedy = "name the files in it; with --frames, they count as one video";
     throw new OryxError("media_unreadable", `${path} is a folder`, remedy);

@@ -15,7 +15,10 @@ export interface ModelOptions {
   context?: number;
 }
 
+/** What is asked, and how it is answered. */
 export interface TurnOptions {
+  system?: string;
+  frames?: boolean;
   maxFrames?: number;
   fps?: number;
   compress?: Compression;
@@ -29,6 +32,7 @@ export interface TurnOptions {
 }
 
 export function addModelOptions(command: Command): void {
+  command.optionsGroup("Model:");
   command
     .option("--model <where>", "folder, or ORG/NAME of a pulled model (default: ORYX_MODEL)")
     .option(
@@ -57,9 +61,14 @@ export function addTurnOptions(command: Command): void {
       "--compress <k>",
       "side of the regions that become one token: 1, 2 or 4 (default: 1 images, 2 videos, 4 long videos)",
       compression,
+    )
+    .option(
+      "--frames",
+      "the images, or those of a folder, are frames of one video in order, --fps of them a second",
     );
   command.optionsGroup("Answer:");
   command
+    .option("--system <text>", "the system prompt (default: You are a helpful assistant.)")
     .option(
       "--max-tokens <n>",
       "length of the answer, at most (default: 1024)",

@@ -2,19 +2,12 @@ import type { Plan, Progress, Stage } from "../engine/request.ts";
 import type { StatusLine } from "./status-line.ts";
 import { count, planLine, timeLeft } from "./words.ts";
 
-const UNITS: Readonly<Record<Stage, string>> = {
-  decode: "pictures",
-  encode: "pictures",
-  prefill: "tokens",
-  generate: "tokens",
-};
-
 /** Shows how a request gets on. Decoding and encoding overlap, and share the line. */
 export class RequestProgress {
   readonly #line: StatusLine;
   readonly #isAnswerSeen: boolean;
   readonly #startMs = new Map<Stage, number>();
-  readonly #told = new Map<Stage, string>();
+  readonly #told = new Map<Stage, Progress>();
 
   /** @param isAnswerSeen the answer appears on the same terminal, where nothing may come between its words */
   constructor(line: StatusLine, isAnswerSeen: boolean) {
@@ -30,20 +23,27 @@ export class RequestProgress {
     for (const stage of ["decode", "encode"] as const) this.#startMs.set(stage, now);
   };
 
-  readonly onProgress = ({ stage, done, total }: Progress): void => {
+  readonly onProgress = (progress: Progress): void => {
+    const { stage, done } = progress;
     if (stage === "generate") {
       if (!this.#isAnswerSeen) this.#line.show(`generate ${count(done)} tokens`);
       return;
     }
     const isNew = !this.#told.has(stage);
     const now = performance.now();
-    const start = this.#startMs.get(stage) ?? now;
-    this.#startMs.set(stage, start);
+    if (!this.#startMs.has(stage)) this.#startMs.set(stage, now);
     if (stage === "prefill") this.#told.clear();
-    this.#told.set(
-      stage,
-      `${stage} ${count(done)} of ${count(total)} ${UNITS[stage]}${timeLeft(done, total, now - start)}`,
-    );
-    this.#line.show([...this.#told.values()].join(", "), isNew);
+    this.#told.set(stage, progress);
+    this.#line.show(this.#text(now), isNew);
   };
+
+  /** "decode 24 of 64, encode 16 of 64 · 9 s left": the time of the last stage, which waits for those before it. */
+  #text(nowMs: number): string {
+    const stages = [...this.#told.values()];
+    const last = stages.at(-1) as Progress;
+    const unit = last.stage === "prefill" ? " tokens" : "";
+    const shown = stages.map(({ stage, done, total }) => `${stage} ${count(done)} of ${count(total)}${unit}`);
+    const elapsedMs = nowMs - (this.#startMs.get(last.stage) ?? nowMs);
+    return shown.join(", ") + timeLeft(last.done, last.total, elapsedMs);
+  }
 }

@@ -3,6 +3,7 @@ import { elementwiseOps } from "./ops/elementwise.ts";
 import { layoutOps } from "./ops/layout.ts";
 import { matmulOps } from "./ops/matmul.ts";
 import { normOps } from "./ops/norm.ts";
+import { quantisedOps } from "./ops/quantised.ts";
 import { reduceOps } from "./ops/reduce.ts";
 import type { Op } from "./tensor.ts";
 
@@ -14,6 +15,7 @@ export const OPS = {
   ...normOps,
   ...reduceOps,
   ...attentionOps,
+  ...quantisedOps,
 } as const satisfies Record<string, Op>;
 
 export type OpName = keyof typeof OPS;
@@ -23,4 +25,5 @@ export * from "./ops/elementwise.ts";
 export * from "./ops/layout.ts";
 export * from "./ops/matmul.ts";
 export * from "./ops/norm.ts";
+export * from "./ops/quantised.ts";
 export * from "./ops/reduce.ts";

@@ -1,26 +1,70 @@
+import { OryxError } from "../core/errors.ts";
 import {
+  abs,
   add,
   cast,
+  div,
   gather,
+  gatherInt4,
   gelu,
   layerNormalization,
+  matmulInt4,
+  matmulInt8,
   matmulTransposed,
+  max,
   mul,
+  quantizeLinear,
+  reshape,
   rmsNormalization,
+  scalar,
   sigmoid,
 } from "../graph/ops.ts";
-import type { Tensor } from "../graph/tensor.ts";
-import type { Params } from "./params.ts";
+import { constant, type Tensor } from "../graph/tensor.ts";
+import type { Matrix, Params } from "./params.ts";
 
 /** x [.., in] -> [.., out], with the bias when there is one. */
 export function linear(p: Params, x: Tensor): Tensor {
-  const y = matmulTransposed(x, cast(p.matrix("weight").values, x.dtype));
+  const y = product(x, p.matrix("weight"));
   return p.has("bias") ? add(y, p.tensor("bias")) : y;
+}
+
+/** x times a matrix, by the kernel that its storage calls for. */
+function product(x: Tensor, matrix: Matrix): Tensor {
+  switch (matrix.storage) {
+    case "dense":
+      return matmulTransposed(x, cast(matrix.values, x.dtype));
+    case "int4":
+      return matmulInt4(x, matrix.packed, matrix.scales);
+    case "int8":
+      return productInt8(x, matrix.values, matrix.scales);
+  }
+}
+
+/** Each row of x is quantised by its own largest value, so that one outlier spoils no other row. */
+function productInt8(x: Tensor, values: Tensor, scales: Tensor): Tensor {
+  const largest = add(max(abs(x), [-1]), 1e-30);
+  const one = scalar(1, "f32");
+  const zero = constant({ dtype: "u8", shape: [], data: Uint8Array.of(128) });
+  const quantised = quantizeLinear(mul(x, div(scalar(127, "f32"), largest)), one, zero);
+  return mul(matmulInt8(quantised, values, one, scales, zero), div(largest, 127));
 }
 
 /** Rows of the table at ids [s] -> [s, width]; only those rows leave the stored type. */
 export function embedding(p: Params, ids: Tensor): Tensor {
-  return cast(gather(p.matrix("weight").values, ids), "f32");
+  const table = p.matrix("weight");
+  switch (table.storage) {
+    case "dense":
+      return cast(gather(table.values, ids), "f32");
+    case "int4":
+      return embeddingInt4(table.packed, table.scales, ids);
+    case "int8":
+      throw new OryxError("weights_mismatch", `${p.path} is stored as int8`, "a table of rows is int4 or floating point");
+  }
+}
+
+function embeddingInt4(packed: Tensor, scales: Tensor, ids: Tensor): Tensor {
+  const [rows, blocks, bytes] = packed.shape as [number, number, number];
+  return gatherInt4(reshape(packed, [rows, blocks * bytes]), scales, ids, 2 * bytes);
 }
 
 export function layerNorm(p: Params, x: Tensor, epsilon: number): Tensor {

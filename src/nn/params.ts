@@ -2,11 +2,14 @@ import { OryxError } from "../core/errors.ts";
 import { cast, reshape } from "../graph/ops.ts";
 import type { Tensor } from "../graph/tensor.ts";
 
-/** How a matrix [out, in] is stored. `linear` emits what fits; model code never asks. */
-export interface Matrix {
-  storage: "dense";
-  values: Tensor;
-}
+/** How a matrix [out, in] is stored. `linear` and `embedding` emit what fits; model code never asks. */
+export type Matrix =
+  /** Floating point, [out, in]. */
+  | { storage: "dense"; values: Tensor }
+  /** 4 bits in blocks along a row: u8 [out, in / block, block / 2], low nibble first, zero at 8; f32 [out, in / block]. */
+  | { storage: "int4"; packed: Tensor; scales: Tensor }
+  /** i8 with a scale for each output: [in, out] (transposed, as the kernel wants it) and f32 [out]. */
+  | { storage: "int8"; values: Tensor; scales: Tensor };
 
 /** Gives the parameter of a full name, or undefined when there is none. */
 export type ParameterSource = (name: string) => Matrix | undefined;
@@ -44,7 +47,10 @@ export class Params {
 
   /** A parameter as f32, the type in which everything is computed. */
   tensor(name: string): Tensor {
-    return cast(this.matrix(name).values, "f32");
+    const found = this.matrix(name);
+    if (found.storage === "dense") return cast(found.values, "f32");
+    const problem = `${this.#full(name)} is stored as ${found.storage}, which only matrices may be`;
+    throw new OryxError("weights_mismatch", problem, "convert the model again");
   }
 
   /** A vector as a matrix of one row, [1, width]. */

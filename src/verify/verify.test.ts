@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterEach, describe, expect, it } from "vitest";
+import type { FileRange, StoredTensor } from "../core/tensor.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { Check, VerifyReport } from "./report.ts";
 import { verify } from "./verify.ts";
 
@@ -64,6 +66,22 @@ describe("a model that is what its reference says", () => {
     expect(find(report, "video_long", "greedy_uncached").passed).toBe(true);
   });
 
+  it("puts every image of a case in its place", async () => {
+    const dir = await copyOf(QWEN);
+    await editCases(dir, (json) => {
+      json.cases = [{ ...json.cases[0], name: "two", media: ["image.png", "wide.png"] }];
+      json.stages = {};
+    });
+    const report = await verify(dir);
+    const { finding } = find(report, "two", "input_ids");
+    const ids = finding.kind === "tokens" ? finding.actual : [];
+    expect(ids.filter((id) => id === -200)).toHaveLength(2);
+    // As many rows as each has alone in the reference.
+    expect(find(report, "two", "sequence_length").finding).toMatchObject({
+      actual: ids.length - 2 + 673 + 625,
+    });
+  });
+
   it("passes when fewer stages are kept, at another stride", async () => {
     const dir = await copyOf(QWEN);
     const path = join(dir, "expected.safetensors");
@@ -108,11 +126,11 @@ describe("a model that is not", () => {
 
   it("fails from the vision tower on when one bit of its weights is flipped", async () => {
     const dir = await copyOf(LLAMA);
-    const path = join(dir, "oryx_vit.pth");
+    const { vision } = await openCheckpoint(dir);
+    const weight = vision.get("blocks.0.mlp.fc1.weight") as StoredTensor;
+    const { path, offset } = weight.bytes as FileRange;
     const file = await readFile(path);
-    // The last bytes of the largest tensor that the archive stores: some weight's sign and exponent.
-    const at = Math.floor(file.length / 2 / 4) * 4 + 3;
-    file[at] = (file[at] as number) ^ 0x40;
+    file[offset + 1] = (file[offset + 1] as number) ^ 0x40; // of the exponent, in bf16; of the mantissa, in f32
     await writeFile(path, file);
     const failed = failures(await verify(dir, { only: "video_long" }));
     expect(failed).toEqual(expect.arrayContaining(["video_long.vit", "video_long.visual_tokens"]));

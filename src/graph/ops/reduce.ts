@@ -14,10 +14,15 @@ const reduction = (name: string): Op => ({
   },
 });
 
-export const reduceOps = { ReduceMean: reduction("ReduceMean"), ReduceSum: reduction("ReduceSum") } as const;
+export const reduceOps = {
+  ReduceMean: reduction("ReduceMean"),
+  ReduceSum: reduction("ReduceSum"),
+  ReduceMax: reduction("ReduceMax"),
+} as const;
 
 const over = (op: Op) => (x: Tensor, axes: readonly number[]) =>
   apply(op, [x, { dims: axes }], { keepdims: { int: 1 } });
 
 export const mean = over(reduceOps.ReduceMean);
 export const sum = over(reduceOps.ReduceSum);
+export const max = over(reduceOps.ReduceMax);

@@ -1,0 +1,126 @@
+import type { VisionEncoder } from "../engine/encoder.ts";
+import { loadEncoder } from "../engine/load.ts";
+import type { RgbImage } from "../media/media.ts";
+import { DEFAULT_COMPRESSION, viewTokens } from "../model/visual.ts";
+import { PATCH } from "../model/vit.ts";
+import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
+import { configOf } from "./config.ts";
+import { visionCost } from "./cost.ts";
+import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
+import { COMPRESSOR_WIDTH, ORYX_VIT } from "./shapes.ts";
+import { randomTensors, type WeightType } from "./weights.ts";
+
+export interface VisionBenchOptions extends NodeRuntimeOptions {
+  weights: WeightType;
+  /** Frames that are encoded in one run. */
+  batches: readonly number[];
+  /** Side of a frame, pixels. */
+  side: number;
+  onStep?: OnStep;
+}
+
+export const VISION_DEFAULTS = { weights: "f32", batches: [1, 4], side: 448 } as const;
+
+export interface BatchFigures {
+  frames: number;
+  frameMs: number;
+  framesPerSecond: number;
+  gops: number;
+}
+
+export interface VisionReport {
+  bench: "vision";
+  shape: "oryxvit";
+  weights: WeightType;
+  device: string;
+  /** Pixels. */
+  side: number;
+  patches: number;
+  visualTokens: number;
+  loadMs: number;
+  batches: readonly BatchFigures[];
+  process: ProcessReport;
+}
+
+/** The language model that the connector leads to; it is not loaded, and its width hardly matters. */
+const LANGUAGE_MODEL = "qwen2.5-7b";
+/** Runs of each batch; the fastest counts. */
+const RUNS = 2;
+
+/** Speed of OryxViT, compressor and projector on square frames of a video. @throws OryxError `bad_option`, `runtime_*` */
+export async function benchVision(options: VisionBenchOptions): Promise<VisionReport> {
+  const { weights, batches, side, onStep = () => {}, ...rest } = options;
+  const runtime = await createNodeRuntime(rest);
+  try {
+    onStep("loading");
+    const start = performance.now();
+    const encoder = await loadEncoder(runtime, randomSource(weights));
+    const loadMs = performance.now() - start;
+    const patches = (side / PATCH) ** 2;
+    const { operations } = visionCost(ORYX_VIT, patches);
+    const watch = new Watch();
+    const figures: BatchFigures[] = [];
+    for (const frames of batches) {
+      const frameMs = await fastest(encoder, frames, side, watch, onStep);
+      figures.push({ frames, frameMs, framesPerSecond: 1000 / frameMs, gops: operations / frameMs / 1e6 });
+    }
+    const visualTokens = viewTokens({ width: side, height: side }, DEFAULT_COMPRESSION.video);
+    const { device } = runtime;
+    const shape = { shape: "oryxvit", weights, device, side, patches, visualTokens } as const;
+    return { bench: "vision", ...shape, loadMs, batches: figures, process: watch.report() };
+  } finally {
+    await runtime.close();
+  }
+}
+
+function randomSource(weights: WeightType) {
+  const config = configOf(LANGUAGE_MODEL);
+  const vision = expectedVisionTensors(ORYX_VIT);
+  const connector = [...expectedLanguageTensors(config, COMPRESSOR_WIDTH)].filter(([name]) =>
+    /^model\.(vision_resampler|mm_projector)\./.test(name),
+  );
+  const all = randomTensors(new Map([...vision, ...connector]), weights);
+  return { config: config.language, visionShape: ORYX_VIT, language: all, vision: all };
+}
+
+/** Milliseconds a frame, in the fastest of a few runs. */
+async function fastest(
+  encoder: VisionEncoder,
+  frames: number,
+  side: number,
+  watch: Watch,
+  onStep: OnStep,
+): Promise<number> {
+  const pictures = Array.from({ length: frames }, (_, i) => gradient(side, i));
+  let ms = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < RUNS; run++) {
+    onStep(`${frames === 1 ? "1 frame" : `${frames} frames`} at a time`);
+    ms = Math.min(ms, await watch.timed(() => encoder.rows(pictures, DEFAULT_COMPRESSION.video)));
+  }
+  return ms / frames;
+}
+
+function gradient(side: number, shade: number): RgbImage {
+  const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => (i + 40 * shade) % 256);
+  return { width: side, height: side, data };
+}
+
+/** The report as a table. */
+export function visionTable(report: VisionReport): string {
+  const { shape, weights, device, side, patches, visualTokens, loadMs, batches } = report;
+  const table = aligned(
+    batches.map((b) => [
+      b.frames === 1 ? "1 frame at a time" : `${b.frames} frames at a time`,
+      `${b.framesPerSecond.toFixed(2)} frames/s`,
+      `${b.frameMs.toFixed(0)} ms`,
+      `${b.gops.toFixed(0)} GOPS`,
+    ]),
+  );
+  return [
+    `${shape}, random ${weights} weights, ${device}; loaded in ${(loadMs / 1000).toFixed(1)} s`,
+    `frames of ${side}x${side}: ${patches} patches, ${visualTokens} visual tokens`,
+    table,
+    processLine(report.process),
+  ].join("\n");
+}

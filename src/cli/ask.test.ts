@@ -1,0 +1,256 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { RecordedIo, type Setting } from "../../test/support/recorded-io.ts";
+import { openTokenizer } from "../node/open.ts";
+import { main } from "./main.ts";
+import { PACKAGED_MODEL } from "./model.ts";
+
+const GOLDEN = "test/fixtures/oryx-qwen-tiny";
+const media = (name: string) => `${GOLDEN}/media/${name}`;
+const FRAMES = ["f0.png", "f1.png", "f2.png", "f3.png", "f4.png"].map(media);
+
+interface GoldenCase {
+  name: string;
+  prompt: string;
+  greedy: number[];
+  input_ids: number[];
+  sequence_length: number;
+}
+const cases = JSON.parse(readFileSync(`${GOLDEN}/cases.json`, "utf8")).cases as GoldenCase[];
+const golden = (name: string) => cases.find((c) => c.name === name) as GoldenCase;
+/** What the reference counted for a case's pictures: everything but its text. */
+const visualTokens = ({ sequence_length, input_ids }: GoldenCase) => sequence_length - (input_ids.length - 1);
+/** What the reference said, as text. */
+const said = async (name: string) => (await openTokenizer(GOLDEN)).decode(golden(name).greedy);
+
+async function ask(words: readonly string[], setting: Setting = {}) {
+  const io = new RecordedIo(setting);
+  const exitCode = await main(
+    ["ask", "--model", GOLDEN, "--context", "4096", "--max-tokens", "24", ...words],
+    io,
+  );
+  return { io, exitCode };
+}
+
+describe("oryx ask", () => {
+  it("says of an image what the reference said, then a newline, and nothing else", async () => {
+    const { io, exitCode } = await ask([media("image.png"), golden("image").prompt]);
+    expect(io.out).toBe(`${await said("image")}\n`);
+    expect(io.err).toBe("");
+    expect(exitCode).toBe(0);
+  });
+
+  it("answers as the words come, not at the end", async () => {
+    const outputs: string[] = [];
+    await ask([golden("text").prompt], { onOutput: (out) => outputs.push(out) });
+    expect(outputs.length).toBeGreaterThan(5);
+  });
+
+  it("takes several images, and a question without any", async () => {
+    const { io } = await ask([media("image.png"), media("wide.png"), "What is it?", "--json"]);
+    const { plan } = JSON.parse(io.out);
+    expect(plan.items.map(({ name }: { name: string }) => name)).toEqual([
+      media("image.png"),
+      media("wide.png"),
+    ]);
+    expect(plan.visualTokens).toBe(visualTokens(golden("image")) + visualTokens(golden("image_wide")));
+    const text = await ask([golden("text").prompt]);
+    expect(text.io.out).toBe(`${await said("text")}\n`);
+  });
+
+  it("takes --frames as one video, --fps of them a second", async () => {
+    const { io } = await ask(["--frames", ...FRAMES, golden("video").prompt]);
+    expect(io.out).toBe(`${await said("video")}\n`);
+    const json = await ask(["--frames", "--fps", "2", ...FRAMES, "What moves?", "--json"]);
+    const { plan, frameTimesS } = JSON.parse(json.io.out);
+    expect(plan.items).toHaveLength(1);
+    expect(plan.items[0]).toMatchObject({ modality: "video", frameTimesS: [0, 0.5, 1, 1.5, 2] });
+    expect(frameTimesS).toEqual([[0, 0.5, 1, 1.5, 2]]);
+  });
+
+  it("takes the images of a folder as frames, with their number's order", async () => {
+    const { io } = await ask(["--frames", `${GOLDEN}/media`, "What?", "--json", "--max-tokens", "1"]);
+    expect(JSON.parse(io.out).plan.items[0].frameTimesS).toHaveLength(7);
+  });
+
+  it("hands every option on", async () => {
+    const changed = [
+      "--temperature",
+      "1.5",
+      "--seed",
+      "7",
+      "--top-k",
+      "50",
+      "--top-p",
+      ".9",
+      "--repetition-penalty",
+      "1.2",
+    ];
+    const warm = await ask([golden("text").prompt, ...changed]);
+    const again = await ask([golden("text").prompt, ...changed]);
+    const other = await ask([golden("text").prompt, ...changed, "--seed", "8"]);
+    expect(warm.io.out).toBe(again.io.out);
+    expect(warm.io.out).not.toBe(other.io.out);
+    const { io } = await ask([
+      media("image.png"),
+      "What?",
+      "--json",
+      "--compress",
+      "4",
+      "--context",
+      "900",
+      "--max-tokens",
+      "2",
+    ]);
+    const { plan, tokens } = JSON.parse(io.out);
+    expect(plan).toMatchObject({ contextTokens: 900, maxTokens: 2, items: [{ k: 4 }] });
+    expect(tokens).toBe(2);
+  });
+
+  it("ends at a stop text, which is left out", async () => {
+    const whole = await said("text");
+    const [stop, unused] = [whole.slice(6, 8), "☃"];
+    const { io } = await ask([golden("text").prompt, "--stop", unused, "--stop", stop, "--json"]);
+    expect(JSON.parse(io.out)).toMatchObject({ finish: "stop", answer: whole.slice(0, whole.indexOf(stop)) });
+  });
+});
+
+describe("oryx ask --json", () => {
+  it("prints one object with answer, plan and timings", async () => {
+    const { prompt, sequence_length } = golden("image");
+    const { io, exitCode } = await ask([media("image.png"), prompt, "--json"]);
+    expect(io.out.indexOf("\n")).toBe(io.out.length - 1);
+    const number = expect.any(Number);
+    const names = ["decodeMs", "encodeMs", "prefillMs", "firstTokenMs", "totalMs", "tokensPerSecond"];
+    expect(JSON.parse(io.out)).toEqual({
+      answer: await said("image"),
+      finish: "length",
+      tokens: 24,
+      model: GOLDEN,
+      randomWeights: false,
+      plan: {
+        items: [
+          {
+            name: media("image.png"),
+            modality: "image",
+            k: 1,
+            source: { width: 213, height: 170 },
+            size: { width: 192, height: 160 },
+            overview: { width: 416, height: 320 },
+            visualTokens: visualTokens(golden("image")),
+          },
+        ],
+        visualTokens: visualTokens(golden("image")),
+        promptTokens: sequence_length,
+        cachedTokens: 0,
+        contextTokens: 4096,
+        maxTokens: 24,
+      },
+      frameTimesS: [],
+      timings: Object.fromEntries(names.map((name) => [name, number])),
+    });
+    expect([io.err, exitCode]).toEqual(["", 0]);
+  });
+
+  it("prints an error as an object too", async () => {
+    const { io, exitCode } = await ask(["nowhere.mp4", "What?", "--json"]);
+    expect(JSON.parse(io.out)).toEqual({
+      error: { code: "media_missing", message: "there is no file nowhere.mp4", remedy: "check the path" },
+    });
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("the model that comes with the package", () => {
+  const run = async (words: readonly string[], setting: Setting = {}) => {
+    const io = new RecordedIo(setting);
+    await main(["ask", "Hello?", "--max-tokens", "2", "--context", "256", ...words], io);
+    return io;
+  };
+
+  it("is the default, and is said to be random", async () => {
+    expect((await run([])).err).toMatch(/^note: the weights of oryx-random-tiny are random.*\n$/);
+    const { out, err } = await run(["--json"]);
+    expect(JSON.parse(out)).toMatchObject({ model: "oryx-random-tiny", randomWeights: true });
+    expect(err).toBe("");
+  });
+
+  it("is known by its folder too", async () => {
+    expect(JSON.parse((await run(["--json", "--model", PACKAGED_MODEL.folder])).out).randomWeights).toBe(
+      true,
+    );
+  });
+
+  it("gives way to ORYX_MODEL, and that to --model", async () => {
+    const env = { ORYX_MODEL: GOLDEN };
+    expect((await run([], { env })).err).toBe("");
+    expect(JSON.parse((await run(["--json"], { env })).out).model).toBe(GOLDEN);
+    expect((await run(["--model", "nowhere"], { env })).err).toMatch(/^error\[model_missing\]: .*nowhere/);
+  });
+
+  it("says nothing with --quiet", async () => {
+    expect((await run(["--quiet"])).err).toBe("");
+  });
+});
+
+describe("progress", () => {
+  it("shows the plan on a terminal, and every stage, of which nothing stays", async () => {
+    const { io } = await ask(["--frames", ...FRAMES, "What moves?"], { terminal: true });
+    const { sequence_length } = golden("video");
+    expect(io.screen).toHaveLength(1);
+    expect(io.screen[0]).toMatch(
+      /^video 5 frames at 320x192, k=2, 337 visual tokens, prompt [\d,]+ of 4,096$/,
+    );
+    expect(visualTokens(golden("video"))).toBe(337);
+    expect(sequence_length).toBeGreaterThan(337);
+    for (const stage of ["loading", "decode", "encode", "prefill"]) expect(io.err).toContain(stage);
+  });
+
+  it.each(["--quiet", "--json"])("is not shown with %s", async (flag) => {
+    const { io } = await ask([media("image.png"), "What?", flag], { terminal: true });
+    expect(io.err).toBe("");
+  });
+
+  it("is cleared before an error is told", async () => {
+    const { io } = await ask(["--frames", ...FRAMES, "What moves?", "--context", "100"], { terminal: true });
+    expect(io.screen).toHaveLength(1);
+    expect(io.screen[0]).toMatch(/^error\[context_exceeded\]/);
+  });
+
+  it("keeps a model's control characters off the terminal", async () => {
+    const prompt = golden("image").prompt;
+    const { io } = await ask([media("image.png"), prompt], { terminal: true });
+    expect(await said("image")).toContain("\u0016");
+    expect(io.out).not.toContain("\u0016");
+  });
+});
+
+describe("stopping", () => {
+  const LONG = ["Count.", "--max-tokens", "3000"];
+
+  it("Ctrl-C ends the answer with 130, and leaves a second Ctrl-C to the process", async () => {
+    let isCaughtAgain: boolean | undefined;
+    const { io, exitCode } = await ask(LONG, {
+      onOutput: (_, io) => {
+        isCaughtAgain ??= io.interrupt() ? io.interrupt() : undefined;
+      },
+    });
+    expect(exitCode).toBe(130);
+    expect(isCaughtAgain).toBe(false);
+    expect(io.out.length).toBeLessThan(100);
+    expect(io.out.endsWith("\n")).toBe(true);
+    expect(io.err).toBe("");
+  });
+
+  it("a reader that goes away ends it quietly", async () => {
+    const { io, exitCode } = await ask(LONG, { outputFails: "EPIPE" });
+    expect(io.out.length).toBeLessThan(100);
+    expect([io.err, exitCode]).toEqual(["", 0]);
+  });
+
+  it("a full disk is an error", async () => {
+    const { io, exitCode } = await ask(LONG, { outputFails: "ENOSPC" });
+    expect(io.err).toMatch(/^error\[disk\]: stdout could not be written: ENOSPC/);
+    expect(exitCode).toBe(1);
+  });
+});

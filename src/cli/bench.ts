@@ -1,0 +1,150 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { LANGUAGE_SHAPES, type LanguageShape } from "../bench/shapes.ts";
+import type { WeightType } from "../bench/weights.ts";
+import type { Device } from "../runtime/session.ts";
+import { wholeNumber } from "./numbers.ts";
+import { addOutputOptions } from "./options.ts";
+import type { Shell } from "./shell.ts";
+import { StatusLine } from "./status-line.ts";
+
+interface RuntimeChoice {
+  device?: Device;
+  threads?: number;
+}
+
+interface LlmCommandOptions extends RuntimeChoice {
+  shape: LanguageShape;
+  weights: WeightType;
+  prompt: number[];
+  slots: number[];
+  contexts: number[];
+  steps: number;
+}
+
+interface VisionCommandOptions extends RuntimeChoice {
+  weights: WeightType;
+  batch: number[];
+  side: number;
+}
+
+const NOTES = `
+Shapes are those of published models, weights are random: nothing is downloaded.
+
+Examples:
+  oryx bench llm --shape qwen2.5-0.5b --prompt 128,512,2048
+  oryx bench vision --batch 1,4
+  oryx bench video film.mp4`;
+
+/** `oryx bench llm|vision|video` */
+export function registerBench(program: Command, shell: Shell): void {
+  const bench = program
+    .command("bench")
+    .summary("measure speed and memory on this machine")
+    .description("Measure speed and memory on this machine.")
+    .addHelpText("after", NOTES);
+  registerLlm(bench, shell);
+  registerVision(bench, shell);
+  registerVideo(bench, shell);
+}
+
+function registerLlm(bench: Command, shell: Shell): void {
+  const command = bench
+    .command("llm")
+    .description("Prefill and decode speed of a language model, and whether a step copies its cache.")
+    .addOption(new Option("--shape <name>", "whose shape").choices(LANGUAGE_SHAPES).default("qwen2.5-0.5b"))
+    .addOption(weightsOption())
+    .option("--prompt <tokens>", "lengths of prompts", counts(1, 131_072), [128, 512])
+    .option(
+      "--slots <tokens>",
+      "capacities of the cache to compare, equally full",
+      counts(64, 131_072),
+      [512, 4096],
+    )
+    .option("--contexts <tokens>", "fillings of a cache to compare", counts(1, 131_072), [512, 4096])
+    .option("--steps <n>", "decode steps of each setting", wholeNumber(1, 100_000), 24);
+  addRuntimeOptions(command);
+  command.action(
+    async ({ prompt: prompts, shape, weights, slots, contexts, steps, ...rest }: LlmCommandOptions) => {
+      const { benchLlm, llmTable } = await import("../bench/llm.ts");
+      const options = { shape, weights, prompts, slots, contexts, steps, ...runtimeOptions(rest) };
+      await report(shell, (onStep) => benchLlm({ ...options, onStep }), llmTable);
+    },
+  );
+}
+
+function registerVision(bench: Command, shell: Shell): void {
+  const command = bench
+    .command("vision")
+    .description("Frames a second through OryxViT, the compressor and the projector.")
+    .addOption(weightsOption())
+    .option("--batch <frames>", "frames in one run", counts(1, 256), [1, 4])
+    .option("--side <pixels>", "side of a frame, a multiple of 32", frameSide, 448);
+  addRuntimeOptions(command);
+  command.action(async ({ batch: batches, weights, side, ...rest }: VisionCommandOptions) => {
+    const { benchVision, visionTable } = await import("../bench/vision.ts");
+    const options = { batches, weights, side, ...runtimeOptions(rest) };
+    await report(shell, (onStep) => benchVision({ ...options, onStep }), visionTable);
+  });
+}
+
+function registerVideo(bench: Command, shell: Shell): void {
+  const command = bench
+    .command("video")
+    .description("Time from a video file to the frames that a question would see.")
+    .argument("<file>", "a video")
+    .option("--max-frames <n>", "frames to look at, at most", wholeNumber(1, 10_000), 64);
+  addOutputOptions(command, "print the figures as one JSON object");
+  command.action(async (file: string, { maxFrames }: { maxFrames: number }) => {
+    const { benchVideo, videoTable } = await import("../bench/video.ts");
+    const { signal } = shell;
+    await report(shell, (onStep) => benchVideo({ file, maxFrames, signal, onStep }), videoTable);
+  });
+}
+
+/** Runs a benchmark with its progress shown, and prints what it found. */
+async function report<R>(
+  shell: Shell,
+  run: (onStep: (step: string) => void) => Promise<R>,
+  table: (report: R) => string,
+): Promise<void> {
+  const line = new StatusLine(shell.io.stderr, shell.isWatched);
+  try {
+    const figures = await run((step) => line.show(step));
+    line.clear();
+    if (shell.json) shell.printJson(figures);
+    else shell.print(`${table(figures)}\n`);
+  } finally {
+    line.clear();
+  }
+}
+
+function addRuntimeOptions(command: Command): void {
+  command
+    .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
+    .option("--threads <n>", "threads of the CPU (default: its cores)", wholeNumber(1, 1024));
+  addOutputOptions(command, "print the figures as one JSON object");
+}
+
+function runtimeOptions({ device, threads }: RuntimeChoice) {
+  return { ...(device && { device }), ...(threads && { threads }) };
+}
+
+function weightsOption(): Option {
+  return new Option("--weights <type>", "how weights are stored").choices(["f32", "bf16"]).default("f32");
+}
+
+/** Numbers with commas between them. */
+function counts(from: number, to: number): (text: string) => number[] {
+  const one = wholeNumber(from, to);
+  return (text) => {
+    const parts = text.split(",");
+    if (parts.length > 16) throw new InvalidArgumentError("Give at most 16 numbers");
+    return parts.map(one);
+  };
+}
+
+function frameSide(text: string): number {
+  const side = wholeNumber(32, 1536)(text);
+  if (side % 32 === 0) return side;
+  throw new InvalidArgumentError("Give a multiple of 32");
+}
