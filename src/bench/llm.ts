@@ -11,9 +11,8 @@ import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } 
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
 import { randomTensors, type WeightType } from "./weights.ts";
 
-export interface LlmBenchOptions extends NodeRuntimeOptions {
-  shape: LanguageShape;
-  weights: WeightType;
+/** What is measured of a language model. */
+export interface LlmMeasures {
   /** Lengths of prompts, in tokens. */
   prompts: readonly number[];
   /** Capacities of the cache that are compared, holding the same. */
@@ -23,6 +22,11 @@ export interface LlmBenchOptions extends NodeRuntimeOptions {
   /** Decode steps of each setting. */
   steps: number;
   onStep?: OnStep;
+}
+
+export interface LlmBenchOptions extends NodeRuntimeOptions, LlmMeasures {
+  shape: LanguageShape;
+  weights: WeightType;
 }
 
 export const LLM_DEFAULTS = {
@@ -57,18 +61,21 @@ export interface DecodeFigures extends DecodeSetting {
   gbPerSecond: number;
 }
 
-export interface LlmReport {
-  bench: "llm";
-  shape: LanguageShape;
-  weights: WeightType;
-  device: string;
-  loadMs: number;
+export interface LlmFigures {
   prefill: readonly PrefillFigures[];
   /** Same filling, growing capacity: a copy of the cache in a step would show here. */
   slots: readonly DecodeFigures[];
   /** Same capacity, growing filling: what a step must read grows, and nothing else should. */
   contexts: readonly DecodeFigures[];
   process: ProcessReport;
+}
+
+export interface LlmReport extends LlmFigures {
+  bench: "llm";
+  shape: LanguageShape;
+  weights: WeightType;
+  device: string;
+  loadMs: number;
 }
 
 /** Room behind what a cache holds. */
@@ -78,28 +85,41 @@ const WARM_UP_STEPS = 2;
 
 /** Speed of a language model of a published shape, with random weights. @throws OryxError `bad_option`, `runtime_*` */
 export async function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
-  const { shape, weights, prompts, steps, onStep = () => {}, ...rest } = options;
-  const runtime = await createNodeRuntime(rest);
+  const { shape, weights, device, threads, libraryPath, ...measures } = options;
+  const runtime = await createNodeRuntime({
+    ...(device && { device }),
+    ...(threads && { threads }),
+    ...(libraryPath && { libraryPath }),
+  });
   try {
     const config = configOf(shape);
-    onStep("loading");
+    measures.onStep?.("loading");
     const start = performance.now();
     // Made inside the call, so that nothing holds the random block once the runtime has its copies.
     const language = () => randomTensors(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
     const decoder = await loadDecoder(runtime, { config: config.language, language: language() });
     const loadMs = performance.now() - start;
-    const bench = new LlmBench(decoder, steps, onStep);
-    const prefill: PrefillFigures[] = [];
-    for (const tokens of prompts) prefill.push(await bench.prefill(tokens));
-    const held = Math.min(...options.slots) - MARGIN;
-    const slots = await bench.decode(options.slots.map((capacity) => ({ capacity, filled: held })));
-    const room = Math.max(...options.contexts) + MARGIN;
-    const contexts = await bench.decode(options.contexts.map((filled) => ({ capacity: room, filled })));
-    const { device } = runtime;
-    return { bench: "llm", shape, weights, device, loadMs, prefill, slots, contexts, process: bench.process };
+    const figures = await measureLlm(decoder, measures);
+    return { bench: "llm", shape, weights, device: runtime.device, loadMs, ...figures };
   } finally {
     await runtime.close();
   }
+}
+
+/** Speed of a language model that is loaded. */
+export async function measureLlm(decoder: Decoder, measures: LlmMeasures): Promise<LlmFigures> {
+  const { prompts, slots, contexts, steps, onStep = () => {} } = measures;
+  const bench = new LlmBench(decoder, steps, onStep);
+  const prefill: PrefillFigures[] = [];
+  for (const tokens of prompts) prefill.push(await bench.prefill(tokens));
+  const held = Math.min(...slots) - MARGIN;
+  const room = Math.max(...contexts) + MARGIN;
+  return {
+    prefill,
+    slots: await bench.decode(slots.map((capacity) => ({ capacity, filled: held }))),
+    contexts: await bench.decode(contexts.map((filled) => ({ capacity: room, filled }))),
+    process: bench.process,
+  };
 }
 
 /** Measures one loaded decoder. */

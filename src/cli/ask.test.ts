@@ -1,4 +1,7 @@
 import { readFileSync } from "node:fs";
+import { cp, mkdtemp, rename, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { RecordedIo, type Setting } from "../../test/support/recorded-io.ts";
 import { openTokenizer } from "../node/open.ts";
@@ -68,12 +71,12 @@ describe("oryx ask", () => {
     expect(frameTimesS).toEqual([[0, 0.5, 1, 1.5, 2]]);
   });
 
-  it("takes the images of a folder as frames, with their number's order", async () => {
+  it("takes the images of a folder as frames", async () => {
     const { io } = await ask(["--frames", `${GOLDEN}/media`, "What?", "--json", "--max-tokens", "1"]);
     expect(JSON.parse(io.out).plan.items[0].frameTimesS).toHaveLength(7);
   });
 
-  it("hands every option on", async () => {
+  it("hands sampling, compression, context and length on", async () => {
     const changed = [
       "--temperature",
       "1.5",
@@ -105,6 +108,26 @@ describe("oryx ask", () => {
     const { plan, tokens } = JSON.parse(io.out);
     expect(plan).toMatchObject({ contextTokens: 900, maxTokens: 2, items: [{ k: 4 }] });
     expect(tokens).toBe(2);
+  });
+
+  it("hands the system prompt, the device, the threads and the vision tower on", async () => {
+    const promptTokens = async (...words: string[]) => {
+      const { io } = await ask(["Hello?", "--json", "--max-tokens", "1", ...words]);
+      return JSON.parse(io.out).plan.promptTokens as number;
+    };
+    expect(await promptTokens("--system", "Speak. ".repeat(50))).toBeGreaterThan((await promptTokens()) + 50);
+    expect(await promptTokens("--device", "cpu", "--threads", "1")).toBe(await promptTokens());
+    const folder = await mkdtemp(join(tmpdir(), "oryx-towerless-"));
+    try {
+      await cp(GOLDEN, folder, { recursive: true });
+      await rename(join(folder, "oryx_vit.pth"), join(folder, "elsewhere.pth"));
+      const words = ["--model", folder, media("image.png"), golden("image").prompt];
+      const { io } = await ask([...words, "--vision-tower", join(folder, "elsewhere.pth")]);
+      expect(io.out).toBe(`${await said("image")}\n`);
+      expect((await ask(words)).io.err).toMatch(/^error\[\w+\]/);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it("ends at a stop text, which is left out", async () => {

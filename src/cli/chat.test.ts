@@ -87,16 +87,28 @@ describe("oryx chat with lines piped in", () => {
     expect(told(io).map(({ error }) => error?.code)).toEqual(["context_exceeded", "context_exceeded"]);
   });
 
-  it("Ctrl-C stops an answer only, and the next question is answered", async () => {
+  it("refuses a line that is too long, and hears the next", async () => {
+    const { io } = await chat(["é".repeat(5_000_000), "Now?"], ["--json"]);
+    expect(told(io).map(({ error }) => error?.code)).toEqual(["prompt_invalid", undefined]);
+  });
+
+  it("Ctrl-C stops an answer only, and the conversation is as before", async () => {
     let isPressed = false;
-    const { io, exitCode } = await chat(["Count.", "/info", "Hello?"], ["--max-tokens", "2000"], {
+    const { io, exitCode } = await chat(["Count.", "/info"], ["--max-tokens", "2000"], {
       onOutput: (_, io) => {
         if (!isPressed) isPressed = io.interrupt();
-        else if (io.out.includes("tokens used")) io.interrupt();
       },
     });
-    expect(io.out).toMatch(/^.{1,100}\n0 of 4,096 tokens used\n/su);
-    expect(exitCode).toBe(1);
+    expect(io.out).toMatch(/^.{1,100}\n0 of 4,096 tokens used\n$/su);
+    expect([exitCode, io.err]).toEqual([1, ""]);
+  });
+
+  it("Ctrl-C between answers ends it", async () => {
+    const { io, exitCode } = await chat(["/info", "Unheard?"], [], {
+      onOutput: (_, io) => void io.interrupt(),
+    });
+    expect(io.out).toBe("0 of 4,096 tokens used\n");
+    expect(exitCode).toBe(130);
   });
 });
 

@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from "node:readline";
 import type { Command } from "commander";
 import { type ChatOptions, ChatSession } from "./chat-session.ts";
+import { lineGuard } from "./line-guard.ts";
 import { mediaItems } from "./media-words.ts";
 import { loadChosen } from "./model.ts";
 import { addModelOptions, addOutputOptions, addTurnOptions } from "./options.ts";
@@ -50,12 +51,9 @@ async function chat(words: readonly string[], options: ChatOptions, shell: Shell
 /** Answers line by line. On a terminal a failure is part of the talk; in a script it shows in the exit code. */
 async function talk(session: ChatSession, shell: Shell, isTalk: boolean): Promise<boolean> {
   const { stdin, stdout } = shell.io;
-  const lines = createInterface({
-    input: stdin,
-    terminal: isTalk,
-    prompt: PROMPT,
-    ...(isTalk && { output: stdout }),
-  });
+  const lines = isTalk
+    ? createInterface({ input: stdin, output: stdout, terminal: true, prompt: PROMPT })
+    : createInterface({ input: stdin.pipe(lineGuard()), terminal: false });
   const onAbort = () => lines.close();
   shell.signal.addEventListener("abort", onAbort);
   shell.onInterrupt = () => interrupt(session, lines, shell, isTalk);
@@ -71,6 +69,7 @@ async function talk(session: ChatSession, shell: Shell, isTalk: boolean): Promis
     if (isTalk && !session.isOver) shell.print("\n"); // Ctrl-D leaves the prompt's line open
   } finally {
     lines.close();
+    stdin.unpipe().pause(); // else a pipe that stays open would keep the process alive
     shell.signal.removeEventListener("abort", onAbort);
   }
   if (shell.signal.aborted) throw new Exit(130);

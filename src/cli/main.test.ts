@@ -69,7 +69,7 @@ describe("what is not there or no good", () => {
     [["ask", `${GOLDEN}/config.json`, "What?"], /^error\[media_unsupported\]/],
     [["ask", "--model", "nowhere", "What?"], /^error\[model_missing\]/],
     [["ask", "--model", "org/name", "What?"], /^error\[model_missing\].*Run: oryx pull org\/name/],
-    [["ask", "--model", "src", "What?"], /^error\[config_invalid\]/],
+    [["ask", "--model", "src", "What?"], /^error\[model_missing\].*config\.json/],
     [["chat", "nowhere.png"], /^error\[media_missing\]/],
     [["info", "nowhere"], /^error\[model_missing\]/],
     [["pull", "no id"], /^error\[hub_invalid_id\]/],
@@ -89,7 +89,7 @@ describe("what is not there or no good", () => {
 
   it("comes with stacks and causes when --debug is given", async () => {
     const { err } = await run(["ask", "--model", "src", "What?", "--debug"]);
-    expect(err).toMatch(/^error\[config_invalid\].*\n.*OryxError: .*\n +at /);
+    expect(err).toMatch(/^error\[model_missing\].*\nOryxError: .*\n +at (?:.*\n)*caused by: Error: ENOENT/);
   });
 });
 

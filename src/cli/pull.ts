@@ -54,6 +54,7 @@ function downloadProgress(line: StatusLine): (progress: PullProgress) => void {
   const startMs = performance.now();
   const files = new Map<string, { had: number; done: number; total: number }>();
   return ({ file, bytesDone, bytesTotal }) => {
+    const isNew = !files.has(file);
     const { had } = files.get(file) ?? { had: bytesDone };
     files.set(file, { had, done: bytesDone, total: bytesTotal });
     const sum = { had: 0, done: 0, total: 0 };
@@ -63,8 +64,7 @@ function downloadProgress(line: StatusLine): (progress: PullProgress) => void {
       sum.total += total;
     }
     const left = timeLeft(sum.done - sum.had, sum.total - sum.had, performance.now() - startMs);
-    line.show(
-      `${file}: ${byteCount(bytesDone)} · ${byteCount(sum.done)} of ${byteCount(sum.total)} in all${left}`,
-    );
+    const sums = `${byteCount(sum.done)} of ${byteCount(sum.total)} in all`;
+    line.show(`${file}: ${byteCount(bytesDone)} · ${sums}${left}`, isNew);
   };
 }

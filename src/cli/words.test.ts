@@ -5,7 +5,7 @@ import { byteCount, count, duration, timeLeft } from "./words.ts";
 
 describe("numbers for people", () => {
   it("groups digits as the English locale does", () => {
-    fc.assert(fc.property(fc.nat(2 ** 31), (n) => expect(count(n)).toBe(n.toLocaleString("en-US"))));
+    fc.assert(fc.property(fc.nat(2 ** 31), (n) => count(n) === n.toLocaleString("en-US")));
   });
 
   it("names bytes in powers of ten", () => {
@@ -39,9 +39,7 @@ describe("numbers of options", () => {
   it("take what a decimal number prints as, and give it back", () => {
     const parse = number({ from: -1e300, to: 1e300 });
     fc.assert(
-      fc.property(fc.double({ min: -1e300, max: 1e300, noNaN: true }), (x) =>
-        expect(parse(String(x))).toBeCloseTo(x, 12),
-      ),
+      fc.property(fc.double({ min: -1e300, max: 1e300, noNaN: true }), (x) => parse(String(x)) === x),
     );
   });
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterEach, describe, expect, it } from "vitest";
+import { DTYPE_BYTES } from "../core/dtype.ts";
 import type { FileRange, StoredTensor } from "../core/tensor.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { Check, VerifyReport } from "./report.ts";
@@ -130,7 +131,8 @@ describe("a model that is not", () => {
     const weight = vision.get("blocks.0.mlp.fc1.weight") as StoredTensor;
     const { path, offset } = weight.bytes as FileRange;
     const file = await readFile(path);
-    file[offset + 1] = (file[offset + 1] as number) ^ 0x40; // of the exponent, in bf16; of the mantissa, in f32
+    const sign = offset + DTYPE_BYTES[weight.dtype] - 1;
+    file[sign] = (file[sign] as number) ^ 0x80;
     await writeFile(path, file);
     const failed = failures(await verify(dir, { only: "video_long" }));
     expect(failed).toEqual(expect.arrayContaining(["video_long.vit", "video_long.visual_tokens"]));
