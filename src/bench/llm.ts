@@ -59,6 +59,8 @@ export interface DecodeFigures extends DecodeSetting {
   tokensPerSecond: number;
   gops: number;
   gbPerSecond: number;
+  /** Speed over that of the first setting: median over the rounds, in each of which all settings took a step. */
+  ratio: number;
 }
 
 export interface LlmFigures {
@@ -173,19 +175,21 @@ class LlmBench {
         if (step >= 0) times.push(ms);
       }
     }
-    return runs.map(({ slot, filled, times }) => this.#decodeFigures(slot.capacity, filled, median(times)));
+    return runs.map(({ slot, filled, times }) => {
+      const ratios = times.map((ms, round) => (runs[0]?.times[round] as number) / ms);
+      return {
+        ...this.#speed(filled, median(times)),
+        capacity: slot.capacity,
+        filled,
+        ratio: median(ratios),
+      };
+    });
   }
 
-  #decodeFigures(capacity: number, filled: number, tokenMs: number): DecodeFigures {
+  #speed(filled: number, tokenMs: number) {
     const { operations, bytes } = languageCost(this.#decoder.config, 1, filled);
-    return {
-      capacity,
-      filled,
-      tokenMs,
-      tokensPerSecond: 1000 / tokenMs,
-      gops: operations / tokenMs / 1e6,
-      gbPerSecond: bytes / tokenMs / 1e6,
-    };
+    const [gops, gbPerSecond] = [operations / tokenMs / 1e6, bytes / tokenMs / 1e6];
+    return { tokenMs, tokensPerSecond: 1000 / tokenMs, gops, gbPerSecond };
   }
 }
 
@@ -239,8 +243,7 @@ function ratioLines(
 ): string[] {
   const [first, ...others] = figures;
   if (first === undefined) return [];
-  return others.map((f) => {
-    const ratio = f.tokensPerSecond / first.tokensPerSecond;
-    return `decode with ${of(f)} ${what} runs at ${ratio.toFixed(2)} times the speed with ${of(first)}`;
-  });
+  return others.map(
+    (f) => `decode with ${of(f)} ${what} runs at ${f.ratio.toFixed(2)} times the speed with ${of(first)}`,
+  );
 }

@@ -10,18 +10,26 @@ const LONGEST_CHUNK = 512;
 /** Bytes that one KV head's attention scores may take in a step; chunks shrink as the context grows. */
 const SCORE_BYTES = 64e6;
 
+/** Tokens of one step up to which the bytes of the weights decide, and not the arithmetic. */
+const LONGEST_DECODE = 4;
+
+/** Sessions of the language graph, for many tokens at once and for few; both may be one. */
+export interface DecoderSessions {
+  prefill: Session;
+  decode: Session;
+}
+
 /** What a prefill tells while it works: tokens done of all. */
 export type PrefillProgress = (done: number, total: number) => void;
 
 /** The language model at work: sequences in, logits out, with what was seen kept in slots. */
 export class Decoder {
   readonly config: LanguageConfig;
-  readonly #session: Session;
+  readonly #sessions: DecoderSessions;
   readonly #turns = new Turns();
 
-  /** @param session the language graph of this config */
-  constructor(session: Session, config: LanguageConfig) {
-    this.#session = session;
+  constructor(sessions: DecoderSessions, config: LanguageConfig) {
+    this.#sessions = sessions;
     this.config = config;
   }
 
@@ -81,14 +89,16 @@ export class Decoder {
         ...slot.present(length),
         logits: { dtype: "f32", shape: [rows.length, vocabSize], data: logits },
       };
-      await this.#session.run(inputs, outputs, { signal });
+      const session = length > LONGEST_DECODE ? this.#sessions.prefill : this.#sessions.decode;
+      await session.run(inputs, outputs, { signal });
     }, signal);
     slot.advance(length);
     return logits;
   }
 
-  close(): Promise<void> {
-    return this.#session.close();
+  async close(): Promise<void> {
+    await this.#sessions.prefill.close();
+    await this.#sessions.decode.close();
   }
 
   #chunkTokens(cached: number): number {

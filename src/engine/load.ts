@@ -1,5 +1,5 @@
 import type { StoredTensor } from "../core/tensor.ts";
-import { weight } from "../graph/tensor.ts";
+import { type Tensor, weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { languageGraph, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
@@ -23,21 +23,57 @@ export interface LoadedModel {
   encoder: VisionEncoder;
 }
 
-/** Parameters of a checkpoint, in the types in which it stores them. */
-export function storedParams(tensors: ReadonlyMap<string, StoredTensor>): Params {
-  return new Params((name): Matrix | undefined => {
-    const stored = tensors.get(name);
-    return stored && { storage: "dense", values: weight(name, stored) };
+/** Integer storages of a matrix, as a converted checkpoint names their tensors behind the matrix's own name. */
+export type IntegerStorage = "int4" | "int8";
+
+/**
+ * Parameters of a checkpoint, as it stores them: `X` dense, or `X.int4` or `X.int8` with their scales.
+ * @param prefer which to take where a matrix is stored in both
+ */
+export function storedParams(
+  tensors: ReadonlyMap<string, StoredTensor>,
+  prefer: IntegerStorage = "int4",
+): Params {
+  const stored = (name: string): Tensor | undefined => {
+    const found = tensors.get(name);
+    return found && weight(name, found);
+  };
+  const integer = (name: string, storage: IntegerStorage): Matrix | undefined => {
+    const values = stored(`${name}.${storage}`);
+    const scales = stored(`${name}.${storage}_scales`);
+    if (values === undefined || scales === undefined) return undefined;
+    return storage === "int4" ? { storage, packed: values, scales } : { storage, values, scales };
+  };
+  return new Params((name) => {
+    const dense = stored(name);
+    if (dense !== undefined) return { storage: "dense", values: dense };
+    return integer(name, prefer) ?? integer(name, prefer === "int4" ? "int8" : "int4");
   });
 }
 
-/** Describes the language model, emits it and loads it. */
+/** Whether some matrices are stored both ways, so that prefill and decode can each have their own. */
+export function storesBoth(tensors: ReadonlyMap<string, StoredTensor>): boolean {
+  return [...tensors.keys()].some((name) => name.endsWith(".int8") && tensors.has(`${name.slice(0, -1)}4`));
+}
+
+/**
+ * Describes the language model, emits it and loads it. A checkpoint that stores its matrices both ways is loaded
+ * twice: prefill is bound by arithmetic and takes int8, decode is bound by bytes and takes int4.
+ */
 export async function loadDecoder(
   runtime: Runtime,
   source: Pick<ModelSource, "config" | "language">,
 ): Promise<Decoder> {
-  const graph = languageGraph(storedParams(source.language), source.config);
-  return new Decoder(await runtime.load(emitOnnx(graph)), source.config);
+  const load = (prefer: IntegerStorage) =>
+    runtime.load(emitOnnx(languageGraph(storedParams(source.language, prefer), source.config)));
+  const decode = await load("int4");
+  if (!storesBoth(source.language)) return new Decoder({ prefill: decode, decode }, source.config);
+  try {
+    return new Decoder({ prefill: await load("int8"), decode }, source.config);
+  } catch (error) {
+    await decode.close();
+    throw error;
+  }
 }
 
 /** Describes the vision tower, compressor and projector, emits and loads them. */

@@ -45,7 +45,7 @@ async function* decodePackets(
   let sent: EncodedPacket | undefined;
   for (const { key, lastId } of runs(shots)) {
     if (sent && lastId <= sent.sequenceNumber) continue;
-    let packet: EncodedPacket | undefined = sent && (await track.next(sent));
+    let packet: EncodedPacket | null = sent ? await track.next(sent) : null;
     if (!packet || packet.sequenceNumber < key.sequenceNumber) {
       if (sent) yield* decoder.flush();
       packet = await track.withData(key);
@@ -60,7 +60,7 @@ async function* decodePackets(
         isWanted: wanted.has(id),
       });
       sent = packet;
-      packet = id < lastId ? await track.next(packet) : undefined;
+      packet = id < lastId ? await track.next(packet) : null;
     }
   }
   yield* decoder.flush();

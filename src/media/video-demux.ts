@@ -1,5 +1,4 @@
 import {
-  CustomSource,
   type EncodedPacket,
   EncodedPacketSink,
   Input,
@@ -18,6 +17,7 @@ import type { VideoCodec, VideoDecoderConfig } from "./video-decoder.ts";
 import type { VideoFile } from "./video-file.ts";
 import { checkMp4 } from "./video-mp4.ts";
 import type { Orientation } from "./video-orient.ts";
+import { MeteredSource } from "./video-source.ts";
 
 /** The frame on show at some moment, and the key packet from which decoding has to start for it. */
 export interface Shot {
@@ -25,25 +25,6 @@ export interface Shot {
   /** In the container's time, not yet relative to the film's start. */
   timestampS: number;
   key: EncodedPacket;
-}
-
-/** A film's video track: what its headers say, and its packets. Packets are known by their `sequenceNumber`. */
-export interface VideoTrack {
-  readonly config: VideoDecoderConfig;
-  readonly orientation: Orientation;
-  /** Displayed size: stored size with the pixel aspect applied to its width, then turned. */
-  readonly width: number;
-  readonly height: number;
-  /** Timestamp of the first frame that is shown, in the container's time. */
-  readonly startS: number;
-  /** From the first frame to the end of the last. */
-  readonly durationS: number;
-  /** The frame on show `timeS` seconds after the first frame. @throws OryxError `media_malformed` */
-  shotAt(timeS: number): Promise<Shot>;
-  /** A packet with its data; undefined at the end of the film, or of what is left of it. */
-  withData(packet: EncodedPacket): Promise<EncodedPacket | undefined>;
-  next(packet: EncodedPacket): Promise<EncodedPacket | undefined>;
-  close(): void;
 }
 
 const CODECS: Readonly<Record<string, VideoCodec>> = {
@@ -72,34 +53,111 @@ const TIME_TOLERANCE_S = 1e-6;
  * @throws OryxError `media_malformed`, `media_no_video`, `media_empty` (no frames), `media_too_large`
  */
 export async function openTrack(file: VideoFile, container: Container): Promise<VideoTrack | undefined> {
-  if (container === "mp4") await checkMp4(file);
+  const isCut = container === "mp4" ? await checkMp4(file) : await isMatroskaCut(file);
   // The demuxer remarks on odd films on the console, which belongs to the program that we are part of.
   Logging.level = 0;
-  const input = new Input({ source: sourceOf(file), formats: [MP4, QTFF, MATROSKA, WEBM] });
+  const source = new MeteredSource(file);
+  const input = new Input({ source: source.source, formats: [MP4, QTFF, MATROSKA, WEBM] });
   try {
     const track = await input.getPrimaryVideoTrack();
     if (!track) {
       throw new OryxError("media_no_video", `${file.name} has no video track`, "is it a sound recording?");
     }
     const codec = CODECS[(await track.getCodec()) ?? ""];
-    if (!codec) {
-      input.dispose();
-      return undefined;
-    }
-    const cut = container === "matroska" && (await isMatroskaCut(file));
-    return await readTrack(track, codec, cut, file.name);
+    if (codec)
+      return new VideoTrack(file.name, source, track, await readHeader(track, codec, isCut, file.name));
+    input.dispose();
+    return undefined;
   } catch (cause) {
     input.dispose();
     throw damaged(file.name, cause);
   }
 }
 
-async function readTrack(
+/** What a film's headers and index say. */
+interface Header {
+  config: VideoDecoderConfig;
+  orientation: Orientation;
+  /** Displayed size: stored size with the pixel aspect applied to its width, then turned. */
+  width: number;
+  height: number;
+  first: EncodedPacket;
+  /** End of the last frame that is there, in the container's time. */
+  endS: number;
+  /** From the first frame to the end of the last, there or not. */
+  durationS: number;
+  /** The file ends before its last frame does. */
+  isCut: boolean;
+}
+
+/** A film's video track. Its packets are known by their `sequenceNumber`. */
+export class VideoTrack {
+  readonly header: Header;
+  readonly #name: string;
+  readonly #source: MeteredSource;
+  readonly #track: InputVideoTrack;
+  readonly #sink: EncodedPacketSink;
+
+  constructor(name: string, source: MeteredSource, track: InputVideoTrack, header: Header) {
+    this.header = header;
+    this.#name = name;
+    this.#source = source;
+    this.#track = track;
+    this.#sink = new EncodedPacketSink(track);
+  }
+
+  /** Timestamp of the first frame that is shown, in the container's time. */
+  get startS(): number {
+    return this.header.first.timestamp;
+  }
+
+  /** The frame on show `timeS` seconds after the first frame. @throws OryxError `media_malformed` */
+  async shotAt(timeS: number): Promise<Shot> {
+    const { first, endS, isCut, config } = this.header;
+    const atS = this.startS + timeS + TIME_TOLERANCE_S;
+    if (isCut && atS >= endS) {
+      throw damaged(
+        this.#name,
+        new Error(`it is cut off ${(endS - this.startS).toFixed(1)} s after its start`),
+      );
+    }
+    return this.#ask(async (sink) => {
+      const packet = (await onShow(sink, config.codec, atS)) ?? first;
+      const key = (await sink.getKeyPacket(packet.timestamp, METADATA)) ?? first;
+      return { id: packet.sequenceNumber, timestampS: packet.timestamp, key };
+    });
+  }
+
+  /** A packet with its data; null when the file ends before it. @throws OryxError `media_malformed` */
+  withData(packet: EncodedPacket): Promise<EncodedPacket | null> {
+    return this.#ask((sink) => sink.getPacket(packet.timestamp));
+  }
+
+  /** The next packet in the order of decoding, with its data; null at the end. @throws OryxError `media_malformed` */
+  next(packet: EncodedPacket): Promise<EncodedPacket | null> {
+    return this.#ask((sink) => sink.getNextPacket(packet));
+  }
+
+  close(): void {
+    this.#track.input.dispose();
+  }
+
+  async #ask<T>(question: (sink: EncodedPacketSink) => Promise<T>): Promise<T> {
+    this.#source.refill();
+    try {
+      return await question(this.#sink);
+    } catch (cause) {
+      throw damaged(this.#name, cause);
+    }
+  }
+}
+
+async function readHeader(
   track: InputVideoTrack,
   codec: VideoCodec,
-  cut: boolean,
+  isCut: boolean,
   name: string,
-): Promise<VideoTrack> {
+): Promise<Header> {
   const config = await decoderConfig(track, codec);
   const [width, height] = [await track.getDisplayWidth(), await track.getDisplayHeight()];
   checkSize(name, config.width, config.height);
@@ -107,41 +165,16 @@ async function readTrack(
 
   const sink = new EncodedPacketSink(track);
   const first = await firstShown(sink);
+  if (!first && isCut) throw damaged(name, new Error("it is cut off before its first frame"));
   if (!first) throw new OryxError("media_empty", `${name} has no frames`, "was the recording cut off?");
-  const startS = first.timestamp;
   const endS = await endOf(sink);
-  // A cut Matroska file still states its whole length, and then asking for what is gone must fail.
-  const wholeS = cut ? Math.max(endS, (await track.getDurationFromMetadata()) ?? endS) : endS;
-  if (!Number.isFinite(startS) || !(wholeS >= startS)) throw damaged(name, new Error("impossible times"));
+  // A file that was cut may still state its whole length, and then asking for what is gone must fail.
+  const statedS = isCut ? await track.getDurationFromMetadata() : null;
+  const durationS = Math.max(endS, statedS ?? endS) - first.timestamp;
+  if (!Number.isFinite(durationS) || durationS < 0) throw damaged(name, new Error("its times make no sense"));
 
-  return {
-    config,
-    orientation: { rotation: await track.getRotation(), mirrored: await track.getFlip() },
-    width,
-    height,
-    startS,
-    durationS: wholeS - startS,
-    async shotAt(timeS) {
-      const atS = startS + timeS + TIME_TOLERANCE_S;
-      if (cut && atS >= endS) {
-        throw damaged(name, new Error(`cut off ${(endS - startS).toFixed(1)} s after its start`));
-      }
-      const packet = (await shown(sink, codec, atS).catch(rethrow)) ?? first;
-      const key = await sink.getKeyPacket(packet.timestamp, METADATA).catch(rethrow);
-      return { id: packet.sequenceNumber, timestampS: packet.timestamp, key: key ?? first };
-    },
-    async withData(packet) {
-      return (await sink.getPacket(packet.timestamp).catch(rethrow)) ?? undefined;
-    },
-    async next(packet) {
-      return (await sink.getNextPacket(packet).catch(rethrow)) ?? undefined;
-    },
-    close: () => track.input.dispose(),
-  };
-
-  function rethrow(cause: unknown): never {
-    throw damaged(name, cause);
-  }
+  const orientation = { rotation: await track.getRotation(), mirrored: await track.getFlip() };
+  return { config, orientation, width, height, first, endS, durationS, isCut };
 }
 
 async function decoderConfig(track: InputVideoTrack, codec: VideoCodec): Promise<VideoDecoderConfig> {
@@ -178,7 +211,11 @@ async function endOf(sink: EncodedPacketSink): Promise<number> {
 }
 
 /** The packet on show at a time. VP8 has packets that only prepare later ones: those are never on show. */
-async function shown(sink: EncodedPacketSink, codec: VideoCodec, atS: number): Promise<EncodedPacket | null> {
+async function onShow(
+  sink: EncodedPacketSink,
+  codec: VideoCodec,
+  atS: number,
+): Promise<EncodedPacket | null> {
   if (codec !== "vp8") return sink.getPacket(atS, METADATA);
   let packet = await sink.getPacket(atS);
   while (packet && !(packet.data[0]! & VP8_SHOW_FRAME)) {
@@ -189,16 +226,6 @@ async function shown(sink: EncodedPacketSink, codec: VideoCodec, atS: number): P
 
 /** In the first byte of a VP8 frame (RFC 6386, 9.1). */
 const VP8_SHOW_FRAME = 0x10;
-
-function sourceOf(file: VideoFile): CustomSource {
-  return new CustomSource({
-    getSize: () => file.byteLength,
-    read: (start, end) => file.read(start, end - start),
-    prefetchProfile: "fileSystem",
-    // A failed read-ahead fails again when its bytes are really wanted, and is reported then.
-    handleUnhandledError: () => {},
-  });
-}
 
 function checkSize(name: string, width: number, height: number): void {
   const whole = Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
-import { describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { OryxError } from "../core/errors.ts";
 import { openVideo } from "./video.ts";
 
@@ -25,15 +25,16 @@ async function attempt(bytes: Uint8Array): Promise<string> {
   }
 }
 
+// The system's ffmpeg, where there is one, would be started over and over: it is not what is tested here.
+beforeAll(() => void vi.stubEnv("PATH", ""));
+afterAll(() => void vi.unstubAllEnvs());
+
 const SIZE = { size: { width: 32, height: 32 } };
 
 describe.each(["h264-bt709.mp4", "h264-fragmented.mp4", "vp9.webm", "h265.mp4", "av1.webm", "vp8.webm"])(
   "%s",
   (name) => {
     const whole = new Uint8Array(readFileSync(`test/fixtures/videos/${name}`));
-    // The system's ffmpeg, where there is one, would be started over and over: it is not what is tested here.
-    vi.stubEnv("PATH", "");
-
     it("gives frames or a coded error wherever it is cut", async () => {
       for (let part = 0; part < 20; part++) {
         const code = await attempt(whole.slice(0, Math.floor((whole.length * part) / 20)));

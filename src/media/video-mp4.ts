@@ -9,14 +9,17 @@ import type { VideoFile } from "./video-file.ts";
  * memory before it looks at a single frame. So the counts are compared with each other and with the bytes that
  * are there, before any demuxer sees the file. The cost is one pass over the index.
  *
+ * @returns whether the file ends before its last part does: it was cut, and its last frames are gone
  * @throws OryxError `media_malformed`: no index (the file was cut, or is still being written), or one that
  *   contradicts itself or the file; `media_too_large`: an index over `LIMITS.videoIndexBytes`
  */
-export async function checkMp4(file: VideoFile): Promise<void> {
-  let indexed = false;
+export async function checkMp4(file: VideoFile): Promise<boolean> {
+  let isIndexed = false;
+  let isCut = false;
   for await (const box of topLevelBoxes(file)) {
-    if (box.name !== "moov" && box.name !== "moof") continue;
-    if (box.end > file.byteLength) throw cut(file);
+    isCut = box.end > file.byteLength;
+    // An index that was cut is none; a fragment without its end is passed over like the frames that it lists.
+    if (isCut || !(box.name === "moov" || box.name === "moof")) continue;
     if (box.end - box.start > LIMITS.videoIndexBytes) {
       throw new OryxError(
         "media_too_large",
@@ -25,10 +28,11 @@ export async function checkMp4(file: VideoFile): Promise<void> {
       );
     }
     const bytes = await file.read(box.start, box.end - box.start);
-    checkBoxes(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), file, {});
-    indexed ||= box.name === "moov";
+    checkBoxes(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), file, newTrack());
+    isIndexed ||= box.name === "moov";
   }
-  if (!indexed) throw cut(file);
+  if (!isIndexed) throw cut(file);
+  return isCut;
 }
 
 interface TopLevelBox {
@@ -69,19 +73,28 @@ const CONTAINERS: ReadonlySet<string> = new Set([
 
 /** What one track's tables say about its samples. */
 interface Track {
-  handler?: string;
-  timed?: number;
-  sized?: number;
+  isVideo: boolean;
+  /** Samples that stts gives a time to, ctts an offset, and stsz a size. */
+  timed: number;
+  shifted: number;
+  sized: number;
+  /** Most samples in one chunk. */
+  chunked: number;
 }
 
-function checkBoxes(view: DataView, file: VideoFile, track: Track): void {
+function newTrack(): Track {
+  return { isVideo: false, timed: 0, shifted: 0, sized: 0, chunked: 0 };
+}
+
+function checkBoxes(view: DataView, file: VideoFile, track: Track, depth = 0): void {
+  if (depth > CONTAINERS.size) throw lie(file, "the parts of its index are nested without end");
   for (let at = 0; at + 8 <= view.byteLength; ) {
     const box = boxHeader(view, at, view.byteLength);
     if (!box || box.end > view.byteLength) throw lie(file, "a part of its index is longer than the index");
     const content = new DataView(view.buffer, view.byteOffset + box.start, box.end - box.start);
     if (CONTAINERS.has(box.name)) {
-      const inner = box.name === "trak" ? {} : track;
-      checkBoxes(content, file, inner);
+      const inner = box.name === "trak" ? newTrack() : track;
+      checkBoxes(content, file, inner, depth + 1);
       if (box.name === "trak") checkTrack(inner, file);
     } else {
       checkTable(box.name, content, file, track);
@@ -89,6 +102,9 @@ function checkBoxes(view: DataView, file: VideoFile, track: Track): void {
     at = box.end;
   }
 }
+
+/** "vide" in a handler box. */
+const VIDEO_HANDLER = 0x76696465;
 
 /** Bytes of one entry of the tables that are nothing but a count and entries (ISO 14496-12, 8.6 and 8.7). */
 const ENTRY_BYTES: Readonly<Record<string, number>> = {
@@ -106,32 +122,36 @@ function checkTable(name: string, table: DataView, file: VideoFile, track: Track
   if (entryBytes !== undefined && 8 + word(4) * entryBytes > table.byteLength) {
     throw lie(file, `its ${name} table claims ${word(4)} entries`);
   }
-  if (name === "hdlr" && track.handler === undefined) track.handler = fourCharacters(word(8));
-  if (name === "stts") track.timed = sum(word(4), (i) => word(8 + 8 * i));
+  const entries = () => sum(word(4), (i) => word(8 + 8 * i));
+  if (name === "hdlr") track.isVideo ||= word(8) === VIDEO_HANDLER;
+  if (name === "stts") track.timed += entries();
+  if (name === "ctts") track.shifted += entries();
   if (name === "stsz") {
     const [size, count] = [word(4), word(8)];
     const needs = size === 0 ? 12 + 4 * count - table.byteLength : size * count - file.byteLength;
     if (needs > 0) throw lie(file, `its stsz table claims ${count} frames`);
-    track.sized = count;
+    track.sized += count;
   }
-  if (name === "stsc") checkChunks(table, file);
-  if (name === "trun" && word(4) > LIMITS.fragmentPackets)
+  if (name === "stz2") track.sized += Math.min(word(8), 2 * table.byteLength); // 4 bits at least
+  if (name === "stsc") track.chunked = mostSamplesInChunk(table);
+  if (name === "trun" && word(4) > LIMITS.fragmentPackets) {
     throw lie(file, `a fragment claims ${word(4)} frames`);
-}
-
-/** No chunk can hold more samples than the file has bytes; demuxers loop over them. */
-function checkChunks(table: DataView, file: VideoFile): void {
-  for (let at = 8; at + 12 <= table.byteLength; at += 12) {
-    const samples = table.getUint32(at + 4);
-    if (samples > file.byteLength) throw lie(file, `a chunk claims ${samples} frames`);
   }
 }
 
-function checkTrack({ handler, timed = 0, sized }: Track, file: VideoFile): void {
-  if (handler !== "vide") return;
-  if (sized !== undefined && timed > sized) {
-    throw lie(file, `its index gives times to ${timed} frames but sizes to ${sized}`);
+function mostSamplesInChunk(table: DataView): number {
+  let most = 0;
+  for (let at = 8; at + 12 <= table.byteLength; at += 12) most = Math.max(most, table.getUint32(at + 4));
+  return most;
+}
+
+function checkTrack({ isVideo, timed, shifted, sized, chunked }: Track, file: VideoFile): void {
+  if (!isVideo) return;
+  if (timed > sized || shifted > LIMITS.videoPackets) {
+    throw lie(file, `its index gives times to ${Math.max(timed, shifted)} frames but sizes to ${sized}`);
   }
+  // Demuxers walk through a chunk to find the samples in it.
+  if (chunked > sized) throw lie(file, `a chunk claims ${chunked} of its ${sized} frames`);
   if (timed > LIMITS.videoPackets) {
     throw new OryxError(
       "media_too_large",
@@ -145,10 +165,6 @@ function sum(count: number, term: (i: number) => number): number {
   let total = 0;
   for (let i = 0; i < count; i++) total += term(i);
   return total;
-}
-
-function fourCharacters(word: number): string {
-  return String.fromCharCode(word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255);
 }
 
 function cut(file: VideoFile): OryxError {

@@ -26,6 +26,9 @@ export interface OpenVideoOptions {
  * says; where an edit list trims the start, from the frame on show there. Rotation and pixel aspect are applied.
  * Colour follows the pictures' own tags, then the container's, and is else BT.601 in limited range, as in swscale.
  *
+ * A film that is cut off gives its frames up to there and then an error. Flipped bits are noticed in H.264 and AV1
+ * mostly; H.265, VP8 and VP9 have no checksums, so there they can pass as other pictures.
+ *
  * @throws OryxError `media_missing`, `media_unreadable`, `media_empty`, `media_unsupported`, `media_malformed`,
  *   `media_too_large`, `media_no_video`, `media_no_decoder`, `aborted`
  */
@@ -69,10 +72,10 @@ class DemuxedVideo implements Video {
   #closed = false;
 
   constructor(file: VideoFile, track: VideoTrack, makeDecoder: VideoDecoderFactory) {
-    this.width = track.width;
-    this.height = track.height;
-    this.durationS = track.durationS;
-    this.codec = track.config.codec;
+    this.width = track.header.width;
+    this.height = track.header.height;
+    this.durationS = track.header.durationS;
+    this.codec = track.header.config.codec;
     this.#file = file;
     this.#track = track;
     this.#makeDecoder = makeDecoder;
@@ -86,7 +89,7 @@ class DemuxedVideo implements Video {
     if (timesS.length === 0) return;
     const shots = await this.#plan(timesS, signal);
     this.#requireOpen();
-    const decoder = await this.#makeDecoder(this.#track.config);
+    const decoder = await this.#makeDecoder(this.#track.header.config);
     this.#decoders.add(decoder);
     const pictures = decodeShots(this.#track, decoder, distinct(shots), signal);
     try {
@@ -122,7 +125,7 @@ class DemuxedVideo implements Video {
   /** Colour, orientation, size: in this order, as the reference does. */
   #render(picture: DecodedPicture, size: Size | undefined): RgbImage {
     const { width, height } = size ?? this;
-    const upright = orient(toRgb(picture.image), this.#track.orientation);
+    const upright = orient(toRgb(picture.image), this.#track.header.orientation);
     return upright.width === width && upright.height === height ? upright : resize(upright, width, height);
   }
 
