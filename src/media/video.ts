@@ -26,6 +26,8 @@ export interface OpenVideoOptions {
  * says; where an edit list trims the start, from the frame on show there. Rotation and pixel aspect are applied.
  * Colour follows the pictures' own tags, then the container's, and is else BT.601 in limited range, as in swscale.
  *
+ * Times that show the same frame share one image object: copy it before writing into it.
+ *
  * A film that is cut off gives its frames up to there and then an error. Flipped bits are noticed in H.264 and AV1
  * mostly; H.265, VP8 and VP9 have no checksums, so there they can pass as other pictures.
  *
@@ -117,7 +119,13 @@ class DemuxedVideo implements Video {
     for (const timeS of timesS) {
       throwIfAborted(signal);
       this.#requireOpen();
-      shots.push(await this.#track.shotAt(Math.max(0, timeS)));
+      const shot = this.#track.shotAt(Math.max(0, timeS));
+      shots.push(
+        await shot.catch((error: unknown) => {
+          this.#requireOpen();
+          throw error;
+        }),
+      );
     }
     return shots;
   }

@@ -1,85 +1,150 @@
-/** Matrices of floats to integers with scales. What the kernels read is described at `Matrix` in nn/params.ts. */
+/**
+ * Matrices of floats to integers with scales, a slice of rows at a time. What the kernels read is described at
+ * `Matrix` in nn/params.ts. Every function says how much rounding lost; the sums of slices add up to a matrix's.
+ */
 
 /** Weights of one scale in the 4-bit format: smaller is more exact, and 32 costs 5 bits a weight with f32 scales. */
 export const INT4_BLOCK = 32;
+
+/** Sums of squares: of what rounding lost, and of the weights themselves. Not finite when a weight is not. */
+export interface Rounding {
+  lost: number;
+  all: number;
+}
+
+/** Norm of what rounding lost over the norm of the matrix. */
+export function relativeError({ lost, all }: Rounding): number {
+  return all === 0 ? 0 : Math.sqrt(Math.max(0, lost) / all);
+}
 
 export interface Int4Matrix {
   /** u8 [rows, columns / 2]: two weights a byte, the first in the low nibble; 8 is zero. */
   packed: Uint8Array;
   /** f32 [rows, columns / 32] */
   scales: Float32Array;
-  /** Norm of what rounding lost over the norm of the matrix. */
+  /** See {@link relativeError}. */
   error: number;
 }
 
 /** @param values f32 [rows, columns], columns a multiple of 32 */
 export function quantiseInt4(values: Float32Array): Int4Matrix {
-  const blocks = values.length / INT4_BLOCK;
   const packed = new Uint8Array(values.length / 2);
-  const scales = new Float32Array(blocks);
+  const scales = new Float32Array(values.length / INT4_BLOCK);
+  return { packed, scales, error: relativeError(packInt4(values, packed, scales)) };
+}
+
+/**
+ * Packs blocks of 32 weights. The weight farthest from zero becomes -8, the end of the range that reaches farther;
+ * once all are rounded, the scale is the one that fits those integers best (least squares).
+ * @param values f32, whole blocks
+ * @param packed takes half a byte a weight
+ * @param scales takes one a block
+ */
+export function packInt4(values: Float32Array, packed: Uint8Array, scales: Float32Array): Rounding {
   let [lost, all] = [0, 0];
-  for (let b = 0; b < blocks; b++) {
-    const start = b * INT4_BLOCK;
-    const scale = blockScale(values, start);
-    const inverse = scale === 0 ? 0 : 1 / scale;
-    // The scale that is best for the rounded integers: least squares.
+  for (let block = 0; block * INT4_BLOCK < values.length; block++) {
+    const start = block * INT4_BLOCK;
+    let [low, high] = [0, 0];
+    for (let i = start; i < start + INT4_BLOCK; i++) {
+      const x = values[i]!;
+      if (x < low) low = x;
+      if (x > high) high = x;
+    }
+    const extreme = high > -low ? high : low;
+    const inverse = extreme === 0 ? 0 : -8 / extreme;
     let [xq, qq, xx] = [0, 0, 0];
-    for (let i = 0; i < INT4_BLOCK; i += 2) {
-      const [x, y] = [values[start + i] as number, values[start + i + 1] as number];
-      const [p, q] = [nibble(x * inverse), nibble(y * inverse)];
-      packed[(start + i) >> 1] = (p + 8) | ((q + 8) << 4);
-      xq += x * p + y * q;
-      qq += p * p + q * q;
+    for (let i = start; i < start + INT4_BLOCK; i += 2) {
+      const [x, y] = [values[i]!, values[i + 1]!];
+      // In 0..16: cutting off what follows the point rounds to nearest, and only the far end can be too much.
+      const [u, v] = [(x * inverse + 8.5) | 0, (y * inverse + 8.5) | 0];
+      const [p, q] = [u > 15 ? 15 : u, v > 15 ? 15 : v];
+      packed[i >> 1] = p | (q << 4);
+      xq += x * (p - 8) + y * (q - 8);
+      qq += (p - 8) * (p - 8) + (q - 8) * (q - 8);
       xx += x * x + y * y;
     }
-    const best = qq === 0 ? 0 : Math.fround(xq / qq);
-    scales[b] = best;
-    lost += xx - 2 * best * xq + best * best * qq;
+    const scale = qq === 0 ? 0 : Math.fround(xq / qq);
+    scales[block] = scale;
+    lost += xx - 2 * scale * xq + scale * scale * qq;
     all += xx;
   }
-  return { packed, scales, error: all === 0 ? 0 : Math.sqrt(Math.max(0, lost) / all) };
+  return { lost, all };
 }
-
-/** The weight farthest from zero becomes -8, the end of the range that reaches farther. */
-function blockScale(values: Float32Array, start: number): number {
-  let extreme = 0;
-  for (let i = start; i < start + INT4_BLOCK; i++) {
-    const x = values[i] as number;
-    if (Math.abs(x) > Math.abs(extreme)) extreme = x;
-  }
-  return extreme / -8;
-}
-
-const nibble = (x: number): number => Math.min(7, Math.max(-8, Math.round(x)));
 
 export interface Int8Matrix {
   /** i8 [columns, rows]: transposed, as the kernel reads it. */
   values: Int8Array;
   /** f32 [rows] */
   scales: Float32Array;
-  /** Norm of what rounding lost over the norm of the matrix. */
+  /** See {@link relativeError}. */
   error: number;
 }
 
 /** @param values f32 [rows, columns] */
 export function quantiseInt8(values: Float32Array, rows: number): Int8Matrix {
-  const columns = values.length / rows;
   const out = new Int8Array(values.length);
   const scales = new Float32Array(rows);
-  let [lost, all] = [0, 0];
-  for (let r = 0; r < rows; r++) {
-    let largest = 0;
-    for (let c = r * columns; c < (r + 1) * columns; c++) largest = Math.max(largest, Math.abs(values[c] as number));
-    const scale = Math.fround(largest / 127);
-    scales[r] = scale;
-    const inverse = scale === 0 ? 0 : 1 / scale;
+  return { values: out, scales, error: relativeError(roundInt8(values, 0, out, scales)) };
+}
+
+/** Rows that are transposed together: each column of them is a cache line of the result. */
+const TILE_ROWS = 64;
+
+/**
+ * Rounds some rows of a matrix, each by its own largest weight, into their places in the transposed whole.
+ * @param values f32 [some, columns]
+ * @param first the first row's number in the whole
+ * @param transposed takes i8 [columns, rows]
+ * @param scales f32 [rows], takes those of the rows given
+ */
+export function roundInt8(
+  values: Float32Array,
+  first: number,
+  transposed: Int8Array,
+  scales: Float32Array,
+): Rounding {
+  const rows = scales.length;
+  const columns = transposed.length / rows;
+  const count = values.length / columns;
+  const tile = new Int8Array(TILE_ROWS * columns);
+  const sum = { lost: 0, all: 0 };
+  for (let start = 0; start < count; start += TILE_ROWS) {
+    const height = Math.min(TILE_ROWS, count - start);
+    for (let r = 0; r < height; r++) {
+      const row = values.subarray((start + r) * columns, (start + r + 1) * columns);
+      scales[first + start + r] = roundRow(row, tile.subarray(r * columns, (r + 1) * columns), sum);
+    }
     for (let c = 0; c < columns; c++) {
-      const x = values[r * columns + c] as number;
-      const q = Math.max(-127, Math.min(127, Math.round(x * inverse)));
-      out[c * rows + r] = q;
-      lost += (x - q * scale) ** 2;
-      all += x * x;
+      const to = c * rows + first + start;
+      for (let r = 0; r < height; r++) transposed[to + r] = tile[r * columns + c]!;
     }
   }
-  return { values: out, scales, error: all === 0 ? 0 : Math.sqrt(lost / all) };
+  return sum;
+}
+
+/** Rounds one row, adds to the sums, and returns its scale. */
+function roundRow(row: Float32Array, out: Int8Array, sum: Rounding): number {
+  let [low, high] = [0, 0];
+  for (let c = 0; c < row.length; c++) {
+    const x = row[c]!;
+    if (x < low) low = x;
+    if (x > high) high = x;
+  }
+  const scale = Math.fround(Math.max(high, -low) / 127);
+  const inverse = scale === 0 ? 0 : 1 / scale;
+  let [lost, all] = [0, 0];
+  for (let c = 0; c < row.length; c++) {
+    const x = row[c]!;
+    // The addition keeps the sum positive, so that cutting off what follows the point rounds to nearest.
+    let q = ((x * inverse + 128.5) | 0) - 128;
+    if (q > 127) q = 127;
+    if (q < -127) q = -127;
+    out[c] = q;
+    const difference = x - q * scale;
+    lost += difference * difference;
+    all += x * x;
+  }
+  sum.lost += lost;
+  sum.all += all;
+  return scale;
 }
