@@ -58,7 +58,11 @@ export function embedding(p: Params, ids: Tensor): Tensor {
     case "int4":
       return embeddingInt4(table.packed, table.scales, ids);
     case "int8":
-      throw new OryxError("weights_mismatch", `${p.path} is stored as int8`, "a table of rows is int4 or floating point");
+      throw new OryxError(
+        "weights_mismatch",
+        `${p.path} is stored as int8`,
+        "a table of rows is int4 or floating point",
+      );
   }
 }
 

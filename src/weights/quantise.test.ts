@@ -22,7 +22,7 @@ describe("4-bit blocks", () => {
   const unpack = ({ packed, scales }: ReturnType<typeof quantiseInt4>) =>
     Float32Array.from({ length: packed.length * 2 }, (_, i) => {
       const byte = packed[i >> 1] as number;
-      return (((i & 1 ? byte >> 4 : byte & 15) - 8) * (scales[Math.floor(i / INT4_BLOCK)] as number));
+      return ((i & 1 ? byte >> 4 : byte & 15) - 8) * (scales[Math.floor(i / INT4_BLOCK)] as number);
     });
 
   it("report the error that unpacking shows, near what four bits can do", () => {

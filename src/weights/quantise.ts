@@ -44,20 +44,25 @@ export function packInt4(values: Float32Array, packed: Uint8Array, scales: Float
   let [lost, all] = [0, 0];
   for (let block = 0; block * INT4_BLOCK < values.length; block++) {
     const start = block * INT4_BLOCK;
-    let [low, high] = [0, 0];
-    for (let i = start; i < start + INT4_BLOCK; i++) {
+    const end = start + INT4_BLOCK;
+    let low = 0;
+    let high = 0;
+    for (let i = start; i < end; i++) {
       const x = values[i]!;
-      if (x < low) low = x;
-      if (x > high) high = x;
+      low = Math.min(low, x);
+      high = Math.max(high, x);
     }
     const extreme = high > -low ? high : low;
     const inverse = extreme === 0 ? 0 : -8 / extreme;
-    let [xq, qq, xx] = [0, 0, 0];
-    for (let i = start; i < start + INT4_BLOCK; i += 2) {
-      const [x, y] = [values[i]!, values[i + 1]!];
+    let xq = 0;
+    let qq = 0;
+    let xx = 0;
+    for (let i = start; i < end; i += 2) {
+      const x = values[i]!;
+      const y = values[i + 1]!;
       // In 0..16: cutting off what follows the point rounds to nearest, and only the far end can be too much.
-      const [u, v] = [(x * inverse + 8.5) | 0, (y * inverse + 8.5) | 0];
-      const [p, q] = [u > 15 ? 15 : u, v > 15 ? 15 : v];
+      const p = Math.min(15, (x * inverse + 8.5) | 0);
+      const q = Math.min(15, (y * inverse + 8.5) | 0);
       packed[i >> 1] = p | (q << 4);
       xq += x * (p - 8) + y * (q - 8);
       qq += (p - 8) * (p - 8) + (q - 8) * (q - 8);

@@ -9,11 +9,22 @@ const MatMulNBits: Op = {
   name: "MatMulNBits",
   domain: "com.microsoft",
   infer(operands, attributes) {
-    const [x, b, scales] = [0, 1, 2].map((i) => tensorAt("MatMulNBits", operands, i)) as [Tensor, Tensor, Tensor];
-    const [n, k, block] = ["N", "K", "block_size"].map((a) => intAttribute(attributes, a)) as [number, number, number];
+    const [x, b, scales] = [0, 1, 2].map((i) => tensorAt("MatMulNBits", operands, i)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const [n, k, block] = ["N", "K", "block_size"].map((a) => intAttribute(attributes, a)) as [
+      number,
+      number,
+      number,
+    ];
     const fits =
-      sameDim(x.dim(-1), k) && sameShape(b.shape, [n, k / block, block / 2]) && sameShape(scales.shape, [n, k / block]);
-    if (!fits) throw mismatch("MatMulNBits", operands, `expected [.., ${k}] and ${n} rows of blocks of ${block}`);
+      sameDim(x.dim(-1), k) &&
+      sameShape(b.shape, [n, k / block, block / 2]) &&
+      sameShape(scales.shape, [n, k / block]);
+    if (!fits)
+      throw mismatch("MatMulNBits", operands, `expected [.., ${k}] and ${n} rows of blocks of ${block}`);
     return [{ dtype: x.dtype, shape: x.shape.with(-1, n) }];
   },
 };
@@ -49,13 +60,19 @@ const MatMulIntegerToFloat: Op = {
   infer(operands) {
     const a = tensorAt("MatMulIntegerToFloat", operands, 0);
     const b = tensorAt("MatMulIntegerToFloat", operands, 1);
-    if (!sameDim(a.dim(-1), b.dim(0))) throw mismatch("MatMulIntegerToFloat", operands, `${a.dim(-1)} != ${b.dim(0)}`);
+    if (!sameDim(a.dim(-1), b.dim(0)))
+      throw mismatch("MatMulIntegerToFloat", operands, `${a.dim(-1)} != ${b.dim(0)}`);
     const shape: Dim[] = a.shape.with(-1, b.dim(1));
     return [{ dtype: tensorAt("MatMulIntegerToFloat", operands, 2).dtype, shape }];
   },
 };
 
-export const quantisedOps = { MatMulNBits, GatherBlockQuantized, QuantizeLinear, MatMulIntegerToFloat } as const;
+export const quantisedOps = {
+  MatMulNBits,
+  GatherBlockQuantized,
+  QuantizeLinear,
+  MatMulIntegerToFloat,
+} as const;
 
 /** x [.., k] times a 4-bit matrix: packed u8 [n, k / block, block / 2] (low nibble first, zero at 8), scales [n, k / block]. */
 export function matmulInt4(x: Tensor, packed: Tensor, scales: Tensor): Tensor {
@@ -78,7 +95,8 @@ export const gatherInt4 = (packed: Tensor, scales: Tensor, indices: Tensor, bloc
     quantize_axis: { int: 1 },
   });
 
-export const quantizeLinear = (x: Tensor, scale: Tensor, zero: Tensor) => apply(QuantizeLinear, [x, scale, zero]);
+export const quantizeLinear = (x: Tensor, scale: Tensor, zero: Tensor) =>
+  apply(QuantizeLinear, [x, scale, zero]);
 
 /** (a - zero) [.., k] u8 times b [k, n] i8, times both scales. */
 export const matmulInt8 = (a: Tensor, b: Tensor, aScale: Tensor, bScales: Tensor, aZero: Tensor) =>
