@@ -14,10 +14,24 @@ const stands = {
   runtime: ["core", "onnx"],
   net: ["core"],
   engine: ["core", "graph", "nn", "model", "onnx", "text", "media", "runtime"],
+  convert: ["core", "model", "weights"],
   node: ["core", "model", "weights", "text", "media", "runtime", "net", "engine"],
   verify: ["core", "model", "weights", "text", "media", "runtime", "engine", "node"],
   bench: ["core", "model", "weights", "media", "runtime", "engine", "node"],
-  cli: ["core", "model", "weights", "text", "media", "runtime", "net", "engine", "node", "verify", "bench"],
+  cli: [
+    "core",
+    "model",
+    "weights",
+    "text",
+    "media",
+    "runtime",
+    "net",
+    "engine",
+    "convert",
+    "node",
+    "verify",
+    "bench",
+  ],
 };
 
 /** Layers that a browser loads: no node: built-ins outside a folder or file named "node". */

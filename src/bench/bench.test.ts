@@ -77,6 +77,18 @@ describe("random weights", () => {
     expect(new Set(values(tensors.get("input_layernorm.weight")?.bytes))).toEqual(new Set([1]));
   });
 
+  it("differ from tensor to tensor", () => {
+    const tensors = randomTensors(
+      new Map([
+        ["a", [64]],
+        ["b", [64]],
+      ]),
+      "f32",
+    );
+    const [a, b] = [values(tensors.get("a")?.bytes), values(tensors.get("b")?.bytes)];
+    expect(a.filter((x) => b.includes(x))).toHaveLength(0);
+  });
+
   it("do not repeat from row to row", () => {
     const a = values(randomTensors(shapes, "f32").get("a.weight")?.bytes);
     const rows = new Set(

@@ -12,6 +12,8 @@ export const WEIGHT_TYPES: readonly WeightType[] = ["f32", "bf16"];
 const TILE = 1_000_003;
 /** Spread of a new model's weights. */
 const DEVIATION = 0.02;
+/** How much further into the random block each tensor begins than the one before, so that no two are alike. */
+const SHIFT = 4112;
 const NORM_WEIGHT = /norm\d?\.weight$/;
 
 /**
@@ -23,13 +25,17 @@ export function randomTensors(expected: ExpectedTensors, dtype: WeightType): Map
   const counts = [...expected.values()].map(elementCount);
   const largest = Math.max(...counts);
   checkMemory(4 * (counts.reduce((a, b) => a + b, 0) + largest));
-  const noise = block(dtype, largest, normals(TILE));
+  const noise = block(dtype, largest + SHIFT * expected.size, normals(TILE));
   const ones = block(dtype, 65_536, Float32Array.of(1));
   const tensors = new Map<string, StoredTensor>();
+  const elementBytes = dtype === "f32" ? 4 : 2;
   for (const [name, shape] of expected) {
-    const from = NORM_WEIGHT.test(name) ? ones : noise;
-    const byteLength = elementCount(shape) * (dtype === "f32" ? 4 : 2);
-    tensors.set(name, { dtype, shape, bytes: from.subarray(0, byteLength) });
+    const byteLength = elementCount(shape) * elementBytes;
+    const start = tensors.size * SHIFT * elementBytes;
+    const bytes = NORM_WEIGHT.test(name)
+      ? ones.subarray(0, byteLength)
+      : noise.subarray(start, start + byteLength);
+    tensors.set(name, { dtype, shape, bytes });
   }
   return tensors;
 }

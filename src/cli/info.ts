@@ -1,17 +1,22 @@
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Command } from "commander";
+import { OryxError } from "../core/errors.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { Manifest } from "../weights/converted.ts";
+import { asMatrices } from "../weights/quantised.ts";
 import { chooseModel, type ModelChoice } from "./model.ts";
 import { addOutputOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
-import { byteCount, count } from "./words.ts";
+import { StatusLine } from "./status-line.ts";
+import { byteCount, count, timeLeft } from "./words.ts";
 
 interface InfoOptions {
   visionTower?: string;
+  check?: boolean;
 }
 
 /** `oryx info [MODEL]` */
@@ -25,20 +30,52 @@ export function registerInfo(program: Command, shell: Shell): void {
       "--vision-tower <path>",
       "the vision tower's file or folder, when it is not in the model's folder",
     );
+  command.option("--check", "of a converted model: read all weights and compare their hashes");
   addOutputOptions(command, "print it as one JSON object");
   command.action((model: string | undefined, options: InfoOptions) => info(model, options, shell));
 }
 
-async function info(asked: string | undefined, { visionTower }: InfoOptions, shell: Shell): Promise<void> {
+async function info(
+  asked: string | undefined,
+  { visionTower, check = false }: InfoOptions,
+  shell: Shell,
+): Promise<void> {
   const choice = await chooseModel(asked, shell.io.env);
   const { resolveModel } = await import("../net/hub.ts");
   const { openCheckpoint } = await import("../weights/checkpoint.ts");
   const { openTokenizer } = await import("../node/open.ts");
   const dir = await resolveModel(choice.where, hubSettings(shell.io.env));
   const checkpoint = await openCheckpoint(dir, visionTower === undefined ? {} : { visionTower });
-  const facts = await modelFacts(choice, checkpoint, await openTokenizer(dir));
+  if (check) await checkHashes(checkpoint, shell);
+  const facts = await modelFacts(choice, checkpoint, await openTokenizer(dir), check);
   if (shell.json) shell.printJson(facts);
   else shell.print(factLines(facts));
+}
+
+/** Hashes everything again. @throws OryxError `weights_malformed`; `bad_option` when there are no hashes to compare with */
+async function checkHashes({ dir, manifest }: Checkpoint, shell: Shell): Promise<void> {
+  if (manifest === undefined) {
+    const problem = `${dir} is a model as published, which comes without hashes`;
+    throw new OryxError(
+      "bad_option",
+      problem,
+      "leave --check out, or pull the model again to have it verified",
+    );
+  }
+  const { verifyConverted } = await import("../weights/converted.ts");
+  const line = new StatusLine(shell.io.stderr, shell.isWatched);
+  const startMs = performance.now();
+  try {
+    await verifyConverted(dir, {
+      signal: shell.signal,
+      onProgress(done, total) {
+        const left = timeLeft(done, total, performance.now() - startMs);
+        line.show(`checking: ${byteCount(done)} of ${byteCount(total)}${left}`);
+      },
+    });
+  } finally {
+    line.clear();
+  }
 }
 
 const BYTES_F32 = 4;
@@ -51,6 +88,7 @@ async function modelFacts(
   { name, randomWeights }: ModelChoice,
   checkpoint: Checkpoint,
   tokenizer: Tokenizer,
+  isChecked: boolean,
 ) {
   const { dir, config, generation, visionShape, compressorWidth } = checkpoint;
   const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize, maxPositions } =
@@ -58,7 +96,11 @@ async function modelFacts(
   const tensors = [...checkpoint.language, ...checkpoint.vision];
   const isConnector = ([tensor]: [string, StoredTensor]) => CONNECTOR.test(tensor);
   const connector = parameters([...checkpoint.language].filter(isConnector));
-  const [language, vision] = [parameters(checkpoint.language) - connector, parameters(checkpoint.vision)];
+  // A tied output layer may have a copy of its own, which adds no parameters.
+  const matrices = asMatrices(checkpoint.language, dir);
+  if (config.language.tiedEmbeddings) matrices.delete("lm_head.weight");
+  const language = parameters(matrices) - connector;
+  const vision = parameters(asMatrices(checkpoint.vision, dir));
   const total = language + connector + vision;
   return {
     model: name,
@@ -84,6 +126,7 @@ async function modelFacts(
       ],
     },
     parameters: { language, connector, vision, total },
+    converted: checkpoint.manifest && { ...conversionFacts(checkpoint.manifest), isChecked },
     weights: {
       bytes: checkpoint.bytes,
       dtypes: [...new Set(tensors.map(([, { dtype }]) => dtype))].sort(),
@@ -95,6 +138,32 @@ async function modelFacts(
       weightsF32Bytes: total * BYTES_F32,
       kvBytesPer1000Tokens: 1000 * 2 * layers * kvHeads * headDim * BYTES_F32,
     },
+  };
+}
+
+const WORST_SHOWN = 5;
+
+/** What a converted model was made from, how it is stored, and which matrices lost most. */
+function conversionFacts({ format, source, weights, vision, keep, tensors }: Manifest) {
+  const bytes: Record<string, number> = {};
+  for (const { storage, bytes: more } of Object.values(tensors))
+    bytes[storage] = (bytes[storage] ?? 0) + more;
+  const rounded = Object.entries(tensors).flatMap(([name, { error }]) =>
+    error === undefined ? [] : { name, error },
+  );
+  const worst = (storage: string) =>
+    rounded
+      .filter(({ name }) => tensors[name]?.storage === storage)
+      .sort((a, b) => b.error - a.error)
+      .slice(0, WORST_SHOWN);
+  return {
+    format,
+    source,
+    weights,
+    vision,
+    keep,
+    bytes,
+    worst: { int4: worst("int4"), int8: worst("int8") },
   };
 }
 
@@ -115,6 +184,7 @@ function factLines({
   parameters,
   weights,
   memory,
+  converted,
 }: ModelFacts): string {
   const files = weights.files.map(({ path, bytes }) => `${basename(path)} (${byteCount(bytes)})`);
   const rows = [
@@ -139,10 +209,27 @@ function factLines({
     ],
     ["weights", `${byteCount(weights.bytes)} of ${weights.dtypes.join(", ")}`],
     ["files", files.join(", ")],
+    ...(converted ? conversionRows(converted) : []),
     [
       "memory",
       `about ${byteCount(memory.weightsF32Bytes)} for weights as f32, ${byteCount(memory.kvBytesPer1000Tokens)} for 1,000 tokens`,
     ],
   ];
   return rows.map(([label, text]) => `${`${label}:`.padEnd(12)}${text}\n`).join("");
+}
+
+function conversionRows(converted: NonNullable<ModelFacts["converted"]>): [string, string][] {
+  const { format, source, weights, vision, keep, bytes, worst, isChecked } = converted;
+  const from = source.commit === undefined ? source.name : `${source.name} at ${source.commit}`;
+  const kept = keep.length > 0 ? `, kept ${keep.join(", ")}` : "";
+  const stored = Object.entries(bytes).map(([storage, n]) => `${storage} ${byteCount(n)}`);
+  const rows: [string, string][] = [
+    ["converted", `from ${from}, format ${format}, weights ${weights}, vision ${vision}${kept}`],
+    ["stored", `${stored.join(", ")}${isChecked ? "; every hash is right" : ""}`],
+  ];
+  for (const [storage, matrices] of Object.entries(worst)) {
+    const shown = matrices.slice(0, 2).map(({ name, error }) => `${(100 * error).toFixed(2)}% ${name}`);
+    if (shown.length > 0) rows.push([`${storage} loss`, `at most ${shown.join(", ")}`]);
+  }
+  return rows;
 }

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { registerAsk } from "./ask.ts";
 import { registerBench } from "./bench.ts";
 import { registerChat } from "./chat.ts";
+import { registerConvert } from "./convert.ts";
 import { registerInfo } from "./info.ts";
 import { registerPull } from "./pull.ts";
 import { Exit, type Io, Shell } from "./shell.ts";
@@ -16,6 +17,7 @@ const VERBS: readonly Verb[] = [
   registerChat,
   registerInfo,
   registerPull,
+  registerConvert,
   registerVerify,
   registerBench,
 ];

@@ -7,7 +7,8 @@ export const ERROR_CODES = {
   bad_option: "an option has a value that makes no sense",
   aborted: "the caller's AbortSignal fired",
   closed: "the object was used after it was closed",
-  busy: "as many conversations are open as the model may hold",
+  busy: "as many conversations are open as the model may hold, or one is asked twice at a time",
+  out_of_memory: "the machine cannot give the memory that was asked for",
   // Graph: mistakes in a model description, found while it is built
   graph_shape: "shapes do not fit an operation",
   graph_dtype: "element types do not fit an operation",
@@ -42,6 +43,7 @@ export const ERROR_CODES = {
   hub_denied: "the hub wants a token, or the token may not read this model",
   hub_corrupt: "a download does not have the size or hash that the hub announced",
   disk: "a file could not be written",
+  locked: "another process is at work on the same files",
   // Verification
   golden_invalid: "a reference folder is malformed, or asks for stages that this version does not compute",
   verify_failed: "a model does not compute what its reference says",

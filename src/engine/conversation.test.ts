@@ -49,6 +49,58 @@ describe("a request", () => {
     let text = "";
     for await (const piece of stream) text += piece.text;
     expect((await stream.answer()).text).toBe(text);
+    expect(await stream.answer()).toBe(await stream.answer());
+  });
+
+  it("is read once: a second reader is refused, and a failure is told to everyone who asks", async () => {
+    const stream = oryx.ask({ question: "Hello?", maxTokens: 4 });
+    const first = stream.answer();
+    await expect(stream[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "busy" });
+    expect((await first).tokens).toBe(4);
+    const failing = oryx.ask({ question: "?", media: ["no/such.png"] });
+    await expect(failing.answer()).rejects.toMatchObject({ code: "media_missing" });
+    await expect(failing.answer()).rejects.toMatchObject({ code: "media_missing" });
+    const left = oryx.ask({ question: "Hello?", maxTokens: 24 });
+    for await (const _ of left) break;
+    await expect(left.answer()).rejects.toMatchObject({ code: "aborted" });
+  });
+
+  it("takes pictures that someone chose as they are, whatever their times", async () => {
+    const times = [0, 0.5, 7.25, 7.5];
+    const chosen = { frames: times.map((timeS, i) => ({ source: media(`f${i}.png`), timeS })) };
+    const ask = (request: object) =>
+      oryx.ask({ question: "?", media: [chosen], maxTokens: 1, ...request }).answer();
+    expect((await ask({})).frameTimesS).toEqual([times]);
+    expect((await ask({ maxFrames: 2 })).frameTimesS).toEqual([[0, 7.5]]);
+    expect((await ask({ fps: 1 })).plan.items[0]?.frameTimesS?.length).toBe(8);
+  });
+
+  it("takes bytes", async () => {
+    const bytes = readFileSync(media("image.png"));
+    const named = { bytes, name: "mine.png" };
+    const { plan } = await oryx.ask({ question: "?", media: [bytes, named], maxTokens: 1 }).answer();
+    expect(plan.items.map((item) => item.name)).toEqual([`${bytes.length} bytes`, "mine.png"]);
+  });
+
+  it.each([
+    { media: "a.png" },
+    { media: [null] },
+    { media: [42] },
+    { media: [{}] },
+    { media: [{ bytes: new ArrayBuffer(4) }] },
+    { media: [new URL("file:///a.png")] },
+    { media: [{ frames: [1] }] },
+    { question: 5 },
+    { stop: "abc" },
+    { stop: [1] },
+    { system: 5 },
+    { temperature: "0.5" },
+    { maxTokens: null },
+    { signal: {} },
+    { onPlan: 1 },
+  ])("of the wrong types is refused: %o", (wrong) => {
+    const request = { question: "?", ...wrong } as unknown as Parameters<typeof oryx.ask>[0];
+    expect(() => oryx.ask(request)).toThrow(expect.objectContaining({ code: "bad_option" }));
   });
 
   it("takes the compression that the request chooses", async () => {
@@ -107,7 +159,7 @@ describe("a request", () => {
     [{ question: "?", media: ["src"] }, "media_unreadable"],
     [{ question: "?", media: ["README.md"] }, "media_unsupported"],
   ] as const)("is refused: %o", async (request, code) => {
-    await expect(oryx.ask(request).answer()).rejects.toMatchObject({ code });
+    await expect((async () => oryx.ask(request).answer())()).rejects.toMatchObject({ code });
   });
 
   it("is aborted at every stage, and leaves the model able to answer", async () => {
@@ -192,16 +244,28 @@ describe("a conversation", () => {
     chat.close();
   });
 
-  it("closed while it answers gives its slot back only when the answer has ended", async () => {
+  it("closed while it computes ends its answer, and gives its slot back only then", async () => {
     const chat = oryx.chat();
     const other = oryx.chat();
     const running = chat.ask(turns[0]!).answer();
     await new Promise((resolve) => setTimeout(resolve, 5));
     chat.close();
     expect(() => oryx.chat()).toThrow(expect.objectContaining({ code: "busy" }));
-    await running;
+    await expect(running).rejects.toMatchObject({ code: "closed" });
     oryx.chat().close();
     other.close();
+  });
+
+  it("closed while its reader holds a piece gives its slot back", async () => {
+    const chat = oryx.chat();
+    const other = oryx.chat();
+    const reader = chat.ask({ question: "Hello?", maxTokens: 24 })[Symbol.asyncIterator]();
+    await reader.next();
+    chat.close();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    oryx.chat().close();
+    other.close();
+    await expect(reader.next()).rejects.toMatchObject({ code: "closed" });
   });
 
   it("answers one question at a time", async () => {

@@ -11,6 +11,7 @@ import {
 } from "../text/prompt.ts";
 import { StopMatcher } from "../text/stop.ts";
 import { AnswerStream } from "./answer.ts";
+import { checkRequest } from "./check.ts";
 import type { KvSlot } from "./kv.ts";
 import { type EncodedMedia, encodeMedia, type PlannedMedia, planMedia } from "./media.ts";
 import type { EngineParts } from "./parts.ts";
@@ -31,7 +32,10 @@ export class Conversation {
   readonly #slot: KvSlot;
   /** Tokens of the last answer that are not in the cache; undefined before the first turn. */
   #unfed: readonly number[] | undefined;
-  #answering = false;
+  #answering: AsyncGenerator<Piece, Answer, undefined> | undefined;
+  /** Tokens cached when the turn began, or when it had its answer. */
+  #before = 0;
+  readonly #ending = new AbortController();
   #closed = false;
 
   constructor(parts: EngineParts, options: { system?: string | undefined } = {}) {
@@ -42,7 +46,7 @@ export class Conversation {
 
   /** Tokens that the conversation holds. */
   get tokens(): number {
-    return this.#slot.length + (this.#unfed?.length ?? 0);
+    return this.#closed ? 0 : this.#slot.length + (this.#unfed?.length ?? 0);
   }
 
   /**
@@ -51,61 +55,82 @@ export class Conversation {
    * `bad_option`, `prompt_invalid`, `context_exceeded`, `media_*`, `aborted`, `runtime_failed`.
    */
   ask(request: TurnRequest): AnswerStream {
-    return new AnswerStream(this.#turn(request));
+    const turn = this.#turn(checkRequest(request));
+    return new AnswerStream(turn);
   }
 
-  /** Gives the conversation's memory back, once an answer on its way has ended; a second call does nothing. */
+  /** Ends an answer on its way, and gives the conversation's memory back; a second call does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (!this.#answering) this.#parts.cache.release(this.#slot);
+    this.#ending.abort();
+    if (this.#answering === undefined) this.#parts.cache.release(this.#slot);
+    // An answer that waits for its reader does not hear the signal: it is ended as its reader would end it.
+    else void this.#answering.return(undefined as never).then(this.#leave, this.#leave);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   async *#turn(request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
     if (this.#answering)
       throw new OryxError("busy", "the last answer is still coming", "await it, or abort it");
-    if (this.#closed) throw new OryxError("closed", "the conversation is closed", "open another one");
-    const slot = this.#slot;
-    this.#answering = true;
-    const before = slot.length;
-    let done = false;
+    if (this.#closed) throw closed();
+    this.#before = this.#slot.length;
+    const signal = AbortSignal.any([this.#ending.signal, ...(request.signal ? [request.signal] : [])]);
+    const answering = this.#answer(this.#slot, { ...request, signal });
+    this.#answering = answering;
     try {
-      const answer = yield* this.#answer(slot, request);
-      done = true;
+      const answer = yield* answering;
+      if (answer === undefined) throw closed();
+      this.#before = this.#slot.length;
       return answer;
+    } catch (error) {
+      throw this.#closed ? closed() : error;
     } finally {
-      if (!done) slot.truncate(before);
-      this.#answering = false;
-      if (this.#closed) this.#parts.cache.release(slot);
+      this.#leave();
     }
   }
+
+  /** Ends a turn, once: what it cached is forgotten unless it had an answer. */
+  readonly #leave = (): void => {
+    if (this.#answering === undefined) return;
+    this.#answering = undefined;
+    this.#slot.truncate(this.#before);
+    if (this.#closed) this.#parts.cache.release(this.#slot);
+  };
 
   async *#answer(slot: KvSlot, request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
     const watch = new Stopwatch();
     const generation = new Generation(this.#parts, request);
-    checkQuestion(request);
-    const media = await this.#planAll(request);
+    const { plan, frameTimesS, logits } = await this.#read(slot, request, generation.maxTokens, watch);
+    const { text, finish, tokens, unfed } = yield* generation.run(slot, logits, plan.maxTokens, watch);
+    this.#unfed = unfed;
+    return { text, finish, tokens, plan, frameTimesS, timings: watch.timings(tokens) };
+  }
+
+  /** Everything before the answer: opens, plans, encodes and prefills. What was opened is closed again. */
+  async #read(slot: KvSlot, request: TurnRequest, maxTokens: number, watch: Stopwatch): Promise<Read> {
+    const media = await watch.timed("decode", () => this.#planAll(request));
+    let encoded: EncodedMedia[];
+    let plan: Plan;
+    const prompt = this.#prompt(request.question, media);
     try {
-      const prompt = this.#prompt(request.question, media);
-      const plan = this.#plan(slot, prompt, media, generation.maxTokens);
+      plan = this.#plan(slot, prompt, media, maxTokens);
       request.onPlan?.(plan);
-      const encoded = await this.#encodeAll(media, request, watch);
-      const sequence = [{ ids: this.#unfed ?? [] }, ...stretches(prompt, encoded)];
-      const onProgress = (done: number, total: number) =>
-        request.onProgress?.({ stage: "prefill", done, total });
-      const { signal } = request;
-      const logits = await watch.timed("prefill", () =>
-        this.#parts.decoder.prefill(slot, sequence, { signal, onProgress }),
-      );
-      const { text, finish, tokens, unfed } = yield* generation.run(slot, logits, plan.maxTokens, watch);
-      this.#unfed = unfed;
-      const frameTimesS = encoded
-        .filter((_, i) => media[i]?.opened.kind === "video")
-        .map((e) => e.frameTimesS);
-      return { text, finish, tokens, plan, frameTimesS, timings: watch.timings(tokens) };
+      encoded = await this.#encodeAll(media, request, watch);
     } finally {
       await closeAll(media);
     }
+    const sequence = [{ ids: this.#unfed ?? [] }, ...stretches(prompt, encoded)];
+    const onProgress = (done: number, total: number) =>
+      request.onProgress?.({ stage: "prefill", done, total });
+    const logits = await watch.timed("prefill", () =>
+      this.#parts.decoder.prefill(slot, sequence, { signal: request.signal, onProgress }),
+    );
+    const frameTimesS = encoded.filter((_, i) => media[i]?.opened.kind === "video").map((e) => e.frameTimesS);
+    return { plan, frameTimesS, logits };
   }
 
   /** Opens and plans every item. When one fails, those before it are closed. */
@@ -152,7 +177,8 @@ export class Conversation {
     const visualTokens = items.reduce((n, item) => n + item.visualTokens, 0);
     const promptTokens = prompt.length - items.length + visualTokens;
     const cachedTokens = slot.length + (this.#unfed?.length ?? 0);
-    const room = slot.capacity - cachedTokens - promptTokens;
+    // The answer's last token is never fed, so it needs no room.
+    const room = slot.capacity - cachedTokens - promptTokens + 1;
     if (room < 1) throw tooLong(promptTokens, visualTokens, cachedTokens, slot.capacity);
     const maxTokens = Math.min(asked, room);
     return { items, visualTokens, promptTokens, cachedTokens, contextTokens: slot.capacity, maxTokens };
@@ -176,6 +202,13 @@ export class Conversation {
     }
     return encoded;
   }
+}
+
+/** A prompt that has been read: what it took, and the logits behind it. */
+interface Read {
+  plan: Plan;
+  frameTimesS: number[][];
+  logits: Float32Array;
 }
 
 /** What is left of a generation when it has ended. */
@@ -259,11 +292,7 @@ function stretches(prompt: readonly PromptToken[], encoded: readonly EncodedMedi
   return [...out, { ids }];
 }
 
-function checkQuestion({ question }: TurnRequest): void {
-  if (typeof question !== "string" || question.trim() === "") {
-    throw new OryxError("prompt_invalid", "the question is empty", "ask something");
-  }
-}
+const closed = () => new OryxError("closed", "the conversation is closed", "open another one");
 
 function tooLong(prompt: number, visual: number, cached: number, context: number): OryxError {
   const parts = [`the request takes ${prompt} tokens`];
@@ -278,5 +307,7 @@ function tooLong(prompt: number, visual: number, cached: number, context: number
 }
 
 async function closeAll(media: readonly PlannedMedia[]): Promise<void> {
-  for (const { opened } of media) if (opened.kind === "video") await opened.video.close();
+  const closing = media.map(({ opened }) => (opened.kind === "video" ? opened.video.close() : undefined));
+  for (const closed of await Promise.allSettled(closing))
+    if (closed.status === "rejected") throw closed.reason;
 }

@@ -14,8 +14,8 @@ import { PATCH } from "../model/vit.ts";
 import type { OutputTarget, Session } from "../runtime/session.ts";
 import { Turns } from "./turns.ts";
 
-/** Patches of one run: batches of small frames gain a little, and memory stays near 500 MB at OryxViT's width. */
-const PATCHES_PER_RUN = 4096;
+/** Patches of one run: small frames gain from company, 784 patches and more do not, and memory grows with each. */
+const PATCHES_PER_RUN = 1024;
 
 /** What the vision graph can tell of pictures, beside the rows: every stage, for comparison with a reference. */
 export type VisionStage = "vit" | "compressed" | "rows" | "marks";
@@ -73,7 +73,10 @@ export class VisionEncoder {
 
   /** The marks of a visual sequence, f32 [3, width] in the order of `MARKS`. */
   marks(): Promise<Float32Array> {
-    this.#marks ??= this.#readMarks();
+    this.#marks ??= this.#readMarks().catch((error) => {
+      this.#marks = undefined; // a failure is not remembered
+      throw error;
+    });
     return this.#marks;
   }
 

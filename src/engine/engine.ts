@@ -1,4 +1,5 @@
 import { AnswerStream } from "./answer.ts";
+import { checkRequest } from "./check.ts";
 import { Conversation } from "./conversation.ts";
 import type { EngineParts } from "./parts.ts";
 import type { Answer, AskRequest, Piece } from "./request.ts";
@@ -13,7 +14,7 @@ export class Engine {
 
   /** Asks one question. @throws as {@link Conversation.ask} does, when the answer is read. */
   ask(request: AskRequest): AnswerStream {
-    return new AnswerStream(this.#ask(request));
+    return new AnswerStream(this.#ask(checkRequest(request)));
   }
 
   /** Opens a conversation, to be closed. @throws OryxError `busy` when the model holds as many as it may. */
@@ -21,10 +22,13 @@ export class Engine {
     return new Conversation(this.#parts, options);
   }
 
-  /** Releases the model; requests in flight end first. A second call does nothing. */
-  async close(): Promise<void> {
-    await this.#parts.decoder.close();
-    await this.#parts.encoder.close();
+  /** Releases the model once the step that is computed has ended; answers on their way reject with `closed`. */
+  close(): Promise<void> {
+    return this.#parts.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async *#ask(request: AskRequest): AsyncGenerator<Piece, Answer, undefined> {

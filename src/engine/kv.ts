@@ -90,14 +90,26 @@ export class KvCache {
     this.#capacity = options.capacity;
   }
 
-  /** An empty slot, to be given back. @throws OryxError `busy` when all are taken. */
+  /** An empty slot, to be given back. @throws OryxError `busy` when all are taken, `out_of_memory`. */
   acquire(): KvSlot {
     if (this.#taken === this.#slots) {
       const remedy = "close a conversation, or load the model with more `conversations`";
       throw new OryxError("busy", `the model already holds ${this.#slots} conversations`, remedy);
     }
+    const slot = this.#free.pop() ?? this.#allocate();
     this.#taken++;
-    return this.#free.pop() ?? new KvSlot(this.#config, this.#capacity);
+    return slot;
+  }
+
+  #allocate(): KvSlot {
+    try {
+      return new KvSlot(this.#config, this.#capacity);
+    } catch (cause) {
+      const { layers, kvHeads, headDim } = this.#config;
+      const gigabytes = ((8 * layers * kvHeads * headDim * this.#capacity) / 1e9).toFixed(1);
+      const problem = `a conversation of ${this.#capacity} tokens takes ${gigabytes} GB, which cannot be had`;
+      throw new OryxError("out_of_memory", problem, "load the model with fewer contextTokens", { cause });
+    }
   }
 
   release(slot: KvSlot): void {

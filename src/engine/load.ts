@@ -44,10 +44,11 @@ export function storedParams(
     if (values === undefined || scales === undefined) return undefined;
     return storage === "int4" ? { storage, packed: values, scales } : { storage, values, scales };
   };
-  return new Params((name) => {
+  return new Params((name, use) => {
     const dense = stored(name);
     if (dense !== undefined) return { storage: "dense", values: dense };
-    return integer(name, prefer) ?? integer(name, prefer === "int4" ? "int8" : "int4");
+    const first = use === "rows" ? "int4" : prefer;
+    return integer(name, first) ?? integer(name, first === "int4" ? "int8" : "int4");
   });
 }
 

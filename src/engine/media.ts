@@ -2,7 +2,7 @@ import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { RgbImage, Video } from "../media/media.ts";
 import { resize } from "../media/resize.ts";
-import { sampleTimes } from "../media/sampling.ts";
+import { sampleTimes, uniformIndices } from "../media/sampling.ts";
 import {
   COMPRESSIONS,
   DEFAULT_COMPRESSION,
@@ -34,11 +34,11 @@ export interface PlannedMedia {
 
 /** Plans an image or video from its headers. @throws OryxError `bad_option`, `media_too_large`. */
 export function planMedia(opened: OpenedMedia, options: VisualOptions): PlannedMedia {
-  const { fps = 1, maxFrames = VIDEO_FRAMES, compress } = options;
+  const { fps, maxFrames = VIDEO_FRAMES, compress } = options;
   if (compress !== undefined && !COMPRESSIONS.includes(compress)) {
     throw new OryxError("bad_option", `compression is ${compress}`, `give ${COMPRESSIONS.join(", ")}`);
   }
-  checkRange("fps", fps, Number.MIN_VALUE, 1000);
+  if (fps !== undefined) checkRange("fps", fps, Number.MIN_VALUE, 1000);
   checkRange("maxFrames", maxFrames, 1, LIMITS.framesPerVideo);
   if (opened.kind === "image") {
     const k = compress ?? DEFAULT_COMPRESSION.image;
@@ -46,12 +46,21 @@ export function planMedia(opened: OpenedMedia, options: VisualOptions): PlannedM
     return { opened, shape, plan: itemPlan(opened.name, opened.size, shape, 1) };
   }
   const { video } = opened;
-  const times = sampleTimes({ durationS: video.durationS, fps, maxFrames });
+  const times = frameTimes(video, options.fps, maxFrames);
   const modality = times.length > VIDEO_FRAMES ? "video_long" : "video";
   const k = compress ?? DEFAULT_COMPRESSION[modality];
   const shape: VisualShape = { modality, k, views: viewsOf(video, modality, k) };
   const plan = itemPlan(opened.name, { width: video.width, height: video.height }, shape, times.length);
   return { opened, shape, plan: { ...plan, durationS: video.durationS, frameTimesS: times } };
+}
+
+/** Pictures that someone chose are all taken, up to the limit; a film is sampled. */
+function frameTimes(video: Video, fps: number | undefined, maxFrames: number): number[] {
+  if (video.timesS === undefined || fps !== undefined) {
+    return sampleTimes({ durationS: video.durationS, fps: fps ?? 1, maxFrames });
+  }
+  const all = video.timesS;
+  return uniformIndices(all.length, maxFrames).map((i) => all[i] as number);
 }
 
 function checkRange(name: string, value: number, least: number, most: number): void {
@@ -171,8 +180,8 @@ async function encodeVideo(
     }
     await encoding;
   } finally {
+    await encoding.catch(() => {}); // its error, if any, is on its way already
     await frames.return();
-    await encoding.catch(() => {});
   }
   if (used.length !== times.length) {
     const problem = `${used.length} of ${times.length} frames could be decoded`;

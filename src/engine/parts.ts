@@ -16,6 +16,8 @@ export interface EngineParts {
   /** Tokens that end an answer. */
   stopIds: ReadonlySet<number>;
   openMedia: OpenMedia;
+  /** Releases the sessions; runs in flight end first. A second call does nothing. */
+  close: () => Promise<void>;
   /** A request's sampling options over the model's defaults. */
   sampling: (request: SamplingOptions) => SamplingOptions;
 }

@@ -2,26 +2,30 @@ import type { MediaSource } from "../media/media.ts";
 import type { Compression, Modality, Size } from "../model/visual.ts";
 import type { SamplingOptions } from "./sampler.ts";
 
-/** An image or video: a file, its bytes, or a list of frame files with times, which counts as one video. */
-export type MediaItem =
+/** A picture of a film that comes as separate images; without a time, a second after the one before it. */
+export type Frame =
   | MediaSource
-  | { frames: readonly { source: MediaSource; timeS?: number }[]; name?: string };
+  | Uint8Array
+  | { source: MediaSource | Uint8Array; timeS?: number | undefined };
+
+/** An image or video: a path, bytes, or a list of pictures with times, which counts as one video. */
+export type MediaItem = MediaSource | Uint8Array | { frames: readonly Frame[]; name?: string | undefined };
 
 /** How the frames of a video are chosen and compressed. */
 export interface VisualOptions {
-  /** Frames a second of video; default 1, the paper's. */
-  fps?: number;
+  /** Frames a second of video; default 1, the paper's. A list of pictures is taken as it is, without one. */
+  fps?: number | undefined;
   /** Frames at most; a longer video is sampled uniformly. Default 64, the paper's; over 64 is a long video. */
-  maxFrames?: number;
+  maxFrames?: number | undefined;
   /** Side of the patch regions that become one token; default 1 for images, 2 for videos, 4 for long videos. */
-  compress?: Compression;
+  compress?: Compression | undefined;
 }
 
 export interface GenerationOptions extends SamplingOptions {
   /** Tokens of the answer at most; default 1024. */
-  maxTokens?: number;
+  maxTokens?: number | undefined;
   /** Texts that end the answer, and are left out of it. */
-  stop?: readonly string[];
+  stop?: readonly string[] | undefined;
 }
 
 /** Stages of a request that take time. */
@@ -37,17 +41,17 @@ export interface Progress {
 export interface TurnRequest extends VisualOptions, GenerationOptions {
   question: string;
   /** Shown to the model before the question, in this order. */
-  media?: readonly MediaItem[];
+  media?: readonly MediaItem[] | undefined;
   /** Ends the request within the step that is being computed. */
   signal?: AbortSignal | undefined;
   /** Told once, before anything is decoded or encoded. */
-  onPlan?: (plan: Plan) => void;
-  onProgress?: (progress: Progress) => void;
+  onPlan?: ((plan: Plan) => void) | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 export interface AskRequest extends TurnRequest {
   /** The system prompt; default "You are a helpful assistant." */
-  system?: string;
+  system?: string | undefined;
 }
 
 /** What will be done with one image or video. */
@@ -59,10 +63,10 @@ export interface ItemPlan {
   source: Size;
   /** Size at which its pictures are encoded, pixels; an image has an overview beside it. */
   size: Size;
-  overview?: Size;
+  overview?: Size | undefined;
   /** A video's length, and the times at which frames are taken, in seconds. */
-  durationS?: number;
-  frameTimesS?: readonly number[];
+  durationS?: number | undefined;
+  frameTimesS?: readonly number[] | undefined;
   visualTokens: number;
 }
 

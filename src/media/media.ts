@@ -6,7 +6,7 @@ export interface RgbImage {
 }
 
 /** Where media comes from: a path, or bytes with an optional name for messages. */
-export type MediaSource = string | { bytes: Uint8Array; name?: string };
+export type MediaSource = string | { bytes: Uint8Array; name?: string | undefined };
 
 /** One frame of a video. */
 export interface VideoFrame {
@@ -30,6 +30,8 @@ export interface Video {
   readonly height: number;
   /** Time of the end of the last frame, in seconds from the first frame. */
   readonly durationS: number;
+  /** Times of all its frames, where they are few and were chosen by someone: a list of image files. */
+  readonly timesS?: readonly number[];
   /** Codec as the field names it ("h264", "vp9", …) or "frames" for a list of image files. */
   readonly codec: string;
   /** The frame on show at each time (times ascending, in seconds), streamed: the whole film is never in memory. */

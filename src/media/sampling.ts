@@ -31,13 +31,17 @@ export function sampleTimes({ durationS, fps = 1, maxFrames = 64 }: SamplingOpti
     "a whole number from 1",
   );
 
-  const candidates = candidateCount(durationS, fps);
-  const count = Math.min(candidates, maxFrames);
+  return uniformIndices(candidateCount(durationS, fps), maxFrames).map((candidate) => candidate / fps);
+}
+
+/** At most `most` of the numbers 0 … count - 1, spread evenly: all of them, or floor(linspace(0, count - 1, most)). */
+export function uniformIndices(count: number, most: number): number[] {
+  const taken = Math.min(count, most);
   // A slope first and products after it, the last one exact: what NumPy does, to the last bit.
-  const step = (candidates - 1) / (count - 1);
-  return Array.from({ length: count }, (_, i) => {
+  const step = (count - 1) / (taken - 1);
+  return Array.from({ length: taken }, (_, i) => {
     if (i === 0) return 0;
-    return (i === count - 1 ? candidates - 1 : Math.floor(i * step)) / fps;
+    return i === taken - 1 ? count - 1 : Math.floor(i * step);
   });
 }
 

@@ -66,12 +66,12 @@ class FramesVideo implements Video {
   readonly durationS: number;
   readonly codec = "frames";
   readonly #sources: readonly MediaSource[];
-  readonly #starts: readonly number[];
+  readonly timesS: readonly number[];
   #closed = false;
 
   constructor(sources: readonly MediaSource[], starts: readonly number[], width: number, height: number) {
     this.#sources = sources;
-    this.#starts = starts;
+    this.timesS = starts;
     this.width = width;
     this.height = height;
     const last = starts.at(-1)!;
@@ -90,11 +90,11 @@ class FramesVideo implements Video {
       if (this.#closed) throw new OryxError("closed", "the video was closed", "open it again");
       const number = Math.max(
         0,
-        this.#starts.findLastIndex((startS) => startS <= atS + 1e-6),
+        this.timesS.findLastIndex((startS) => startS <= atS + 1e-6),
       );
       if (!image || number !== shown) image = await this.#picture(number, options);
       shown = number;
-      yield { index, timeS: this.#starts[number]!, image };
+      yield { index, timeS: this.timesS[number]!, image };
     }
   }
 

@@ -189,7 +189,8 @@ function visionConfig(raw: RawConfig): VisionConfig {
 function refuseSlidingWindow(raw: RawConfig): void {
   if (!raw.use_sliding_window) return;
   const noLayer = (raw.max_window_layers ?? 0) >= raw.num_hidden_layers;
-  const noToken = typeof raw.sliding_window !== "number" || raw.sliding_window >= raw.max_position_embeddings;
+  const { sliding_window: window } = raw;
+  const noToken = window === null || (window !== undefined && window >= raw.max_position_embeddings);
   if (!noLayer && !noToken) throw invalid("config.json: use_sliding_window is on, which is not implemented");
 }
 

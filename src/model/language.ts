@@ -67,5 +67,7 @@ function selfAttention(
 /** Logits [chosen, vocabulary] at chosen rows of the hidden states. `p` is the root: the head lies beside `model.` */
 export function logitsAt(p: Params, config: LanguageConfig, hidden: Tensor, rows: Tensor): Tensor {
   const chosen = rmsNorm(p.at("model.norm"), gather(hidden, rows), config.rmsNormEps);
-  return linear(p.at(config.tiedEmbeddings ? "model.embed_tokens" : "lm_head"), chosen);
+  // A tied head is the embedding's table, unless it is stored once more in a way that products want.
+  const own = !config.tiedEmbeddings || p.at("lm_head").has("weight");
+  return linear(p.at(own ? "lm_head" : "model.embed_tokens"), chosen);
 }

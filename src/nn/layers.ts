@@ -42,7 +42,8 @@ function product(x: Tensor, matrix: Matrix): Tensor {
 
 /** Each row of x is quantised by its own largest value, so that one outlier spoils no other row. */
 function productInt8(x: Tensor, values: Tensor, scales: Tensor): Tensor {
-  const largest = add(max(abs(x), [-1]), 1e-30);
+  // The reshape says what ONNX Runtime's reductions get wrong where there are no rows.
+  const largest = add(reshape(max(abs(x), [-1]), x.shape.with(-1, 1)), 1e-30);
   const one = scalar(1, "f32");
   const zero = constant({ dtype: "u8", shape: [], data: Uint8Array.of(128) });
   const quantised = quantizeLinear(mul(x, div(scalar(127, "f32"), largest)), one, zero);
@@ -51,7 +52,7 @@ function productInt8(x: Tensor, values: Tensor, scales: Tensor): Tensor {
 
 /** Rows of the table at ids [s] -> [s, width]; only those rows leave the stored type. */
 export function embedding(p: Params, ids: Tensor): Tensor {
-  const table = p.matrix("weight");
+  const table = p.table("weight");
   switch (table.storage) {
     case "dense":
       return cast(gather(table.values, ids), "f32");

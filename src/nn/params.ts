@@ -11,8 +11,11 @@ export type Matrix =
   /** i8 with a scale for each output: [in, out] (transposed, as the kernel wants it) and f32 [out]. */
   | { storage: "int8"; values: Tensor; scales: Tensor };
 
+/** What a parameter is wanted for, where it is stored in more than one way: products, or looking up rows. */
+export type Use = "product" | "rows";
+
 /** Gives the parameter of a full name, or undefined when there is none. */
-export type ParameterSource = (name: string) => Matrix | undefined;
+export type ParameterSource = (name: string, use: Use) => Matrix | undefined;
 
 /**
  * The parameters of a model, seen from one place in its tree of names. The names are the checkpoint's, so that
@@ -32,12 +35,21 @@ export class Params {
   }
 
   has(name: string): boolean {
-    return this.#source(this.#full(name)) !== undefined;
+    return this.#source(this.#full(name), "product") !== undefined;
   }
 
-  /** A parameter as it is stored. */
+  /** A matrix as it is stored for products. */
   matrix(name: string): Matrix {
-    const found = this.#source(this.#full(name));
+    return this.#find(name, "product");
+  }
+
+  /** A matrix as it is stored for looking up its rows. */
+  table(name: string): Matrix {
+    return this.#find(name, "rows");
+  }
+
+  #find(name: string, use: Use): Matrix {
+    const found = this.#source(this.#full(name), use);
     if (found === undefined) {
       const full = this.#full(name);
       throw new OryxError("weights_missing", `the model has no tensor ${full}`, "check the model folder");

@@ -8,7 +8,7 @@ import { isFile, readJsonObject } from "../weights/files.ts";
 
 export interface OpenOptions extends NodeRuntimeOptions {
   /** Where the vision tower is, when it is not in the model folder. */
-  visionTower?: string;
+  visionTower?: string | undefined;
 }
 
 /** A model folder, opened and loaded: what it says, and the sessions that compute it. */

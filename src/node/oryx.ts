@@ -11,17 +11,19 @@ import { type OpenModel, openModel } from "./open.ts";
 
 export interface LoadOptions {
   /** Where to compute; default "cpu". */
-  device?: Device;
-  /** Threads of the CPU; default: as many as there are cores. */
-  threads?: number;
+  device?: Device | undefined;
+  /** Threads of the CPU; default: as many as there are physical cores. */
+  threads?: number | undefined;
+  /** Path of another ONNX Runtime library than the one that npm installed. */
+  libraryPath?: string | undefined;
   /** Tokens that a conversation may hold; default and most: what the model was made for. */
-  contextTokens?: number;
+  contextTokens?: number | undefined;
   /** Conversations that may be open at once; default 4. Memory is taken as they are used. */
-  conversations?: number;
+  conversations?: number | undefined;
   /** Where the vision tower is, when it is not in the model folder. */
-  visionTower?: string;
+  visionTower?: string | undefined;
   /** Folder of the hub's cache; default: where HF_HUB_CACHE, HF_HOME or the system says. */
-  cacheDir?: string;
+  cacheDir?: string | undefined;
 }
 
 const DEFAULT_CONVERSATIONS = 4;
@@ -42,7 +44,6 @@ export class Oryx extends Engine {
   readonly checkpoint: Checkpoint;
   /** Tokens that a conversation may hold. */
   readonly contextTokens: number;
-  readonly #model: OpenModel;
 
   private constructor(model: OpenModel, contextTokens: number, conversations: number) {
     const { checkpoint, tokenizer, decoder, encoder } = model;
@@ -51,12 +52,12 @@ export class Oryx extends Engine {
       encoder,
       tokenizer,
       openMedia,
+      close: model.close,
       style: checkpoint.config.family,
       cache: new KvCache(decoder.config, { slots: conversations, capacity: contextTokens }),
       stopIds: stopIds(model),
       sampling: (request) => samplingOptions(request, checkpoint),
     });
-    this.#model = model;
     this.checkpoint = checkpoint;
     this.contextTokens = contextTokens;
   }
@@ -80,11 +81,6 @@ export class Oryx extends Engine {
       throw error;
     }
   }
-
-  /** Releases the model; what is being computed ends first. A second call does nothing. */
-  override close(): Promise<void> {
-    return this.#model.close();
-  }
 }
 
 function checkCount(name: string, value: number, most: number): void {
@@ -95,7 +91,8 @@ function checkCount(name: string, value: number, most: number): void {
 
 /** The model's own end tokens; a turn's end always is one, whatever the folder says. */
 function stopIds({ checkpoint, tokenizer }: OpenModel): ReadonlySet<number> {
-  const ids = checkpoint.generation?.eosTokenIds ?? checkpoint.config.eosTokenIds;
+  const { generation, config } = checkpoint;
+  const ids = generation?.eosTokenIds.length ? generation.eosTokenIds : config.eosTokenIds;
   return new Set([...ids, tokenizer.special("<|im_end|>")]);
 }
 

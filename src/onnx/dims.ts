@@ -39,6 +39,9 @@ export class DimEmitter {
     shape.forEach((dim, axis) => {
       if (dim instanceof SymbolicDim) this.#evidence.push({ input, axis, dim });
     });
+    // The fewer factors, the fewer other symbols have to be known.
+    const factors = ({ dim }: Evidence) => dim.text.split("*").length;
+    this.#evidence.sort((a, b) => factors(a) - factors(b));
   }
 
   /** A list of dimensions as i64 [length]. */

@@ -75,6 +75,18 @@ describe("an emitted graph", () => {
     expect(result.regions?.shape).toEqual([5, 48]);
   });
 
+  it("solves sizes from whichever axes tell them, in any order of inputs", async () => {
+    const [r, c] = [symbol("r"), symbol("c")];
+    const [x, y] = [input("x", "f32", [times(r, c)]), input("y", "f32", [r])];
+    const outputs = { grid: op.reshape(x, [r, c]), more: op.add(y, 0) };
+    expect((await compute(outputs, { x: f32([6]), y: f32([2]) })).grid?.shape).toEqual([2, 3]);
+  });
+
+  it("refuses two inputs of one name", () => {
+    const outputs = { y: op.add(input("x", "f32", [2]), input("x", "f32", [1])) };
+    expect(() => emitOnnx({ outputs, sizes: [] })).toThrow("two inputs are called x");
+  });
+
   it("refuses a size that nothing tells", () => {
     const x = input("x", "f32", [plus(symbol("a"), symbol("b"))]);
     const outputs = {

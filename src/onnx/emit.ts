@@ -94,6 +94,7 @@ class GraphEmitter {
     const s = t.source;
     switch (s.kind) {
       case "input":
+        if (this.#inputs.has(s.name)) throw new TypeError(`two inputs are called ${s.name}`);
         this.#inputs.set(s.name, valueInfo(s.name, t));
         this.#names.set(t, s.name);
         this.#dims.bindShape(s.name, t.shape);

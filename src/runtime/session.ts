@@ -1,13 +1,12 @@
-import type { DType } from "../core/dtype.ts";
 import type { StoredTensor, TensorData } from "../core/tensor.ts";
 
 /** Where a session computes. */
 export type Device = "cpu" | "webgpu";
 
 export interface RuntimeOptions {
-  device?: Device;
+  device?: Device | undefined;
   /** Threads inside an operation; default: the machine's physical cores. */
-  threads?: number;
+  threads?: number | undefined;
 }
 
 /** A model to load: ONNX bytes whose initializers' data may lie elsewhere, named in `weights`. */
@@ -60,5 +59,3 @@ export interface Runtime {
   /** Closes the runtime and every session it loaded; a second call does nothing. */
   close(): Promise<void>;
 }
-
-export type { DType, TensorData };

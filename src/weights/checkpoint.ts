@@ -10,10 +10,12 @@ import {
   parseGenerationConfig,
 } from "../model/config.ts";
 import type { VisionShape } from "../model/vit.ts";
+import { isConverted, type Manifest, readConverted } from "./converted.ts";
 import { expectedLanguageTensors, expectTensors } from "./expected.ts";
 import { malformed } from "./faults.ts";
 import { isFile, readJsonObject } from "./files.ts";
 import { isObject, type JsonObject } from "./json.ts";
+import { asMatrices, partsOf } from "./quantised.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { storedBytes } from "./stored.ts";
 import { checkTower, findTower, readTowerFile, splitTower } from "./tower.ts";
@@ -35,6 +37,8 @@ export interface Checkpoint {
   readonly bytes: number;
   /** Weight files that were read. */
   readonly files: readonly string[];
+  /** What a converted folder says of itself; undefined for a folder as published. */
+  readonly manifest: Manifest | undefined;
 }
 
 export interface CheckpointOptions {
@@ -45,13 +49,16 @@ export interface CheckpointOptions {
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const QUERY_PROJECTOR = "model.vision_resampler.vlm_query_projector.weight";
+const EMBEDDING = "model.embed_tokens.weight";
+const HEAD = "lm_head.weight";
 const SMALL_JSON = { maxValues: 100_000, maxTextBytes: LIMITS.configBytes };
 const INDEX_JSON = { maxValues: 10 * LIMITS.tensorsPerFile, maxTextBytes: LIMITS.jsonTextBytes };
 const INDEX_BYTES = LIMITS.jsonTextBytes;
 
 /**
  * Opens a model folder as published: `config.json`, weights in one or several safetensors files, the vision tower
- * inside them or in a file of its own. No tensor is loaded.
+ * inside them or in a file of its own; or a folder that `convert` made, where `language` and `vision` hold the
+ * parts of quantised matrices (see weights/quantised.ts). No tensor is loaded.
  * @throws OryxError `model_missing`, `config_invalid`, `weights_malformed`, `weights_unsupported`,
  *   `weights_missing`, `weights_mismatch`
  */
@@ -62,28 +69,40 @@ export async function openCheckpoint(dir: string, options: CheckpointOptions = {
   const generation = (await isFile(generationPath))
     ? parseGenerationConfig(await readConfig(generationPath))
     : undefined;
+  const { language, vision, files, manifest } = (await isConverted(dir))
+    ? await readConverted(dir)
+    : await readPublished(dir, options.visionTower, config);
+  const matrices = manifest ? asMatrices(language, dir) : language;
+  const towerMatrices = manifest ? asMatrices(vision, dir) : vision;
+  const tower = checkTower(towerMatrices, config.vision.hiddenSize, config.vision.heads);
+  const compressorWidth = matrices.get(QUERY_PROJECTOR)?.shape[0] || 256;
+  const expected = expectedLanguageTensors(config, compressorWidth);
+  // A tied output layer may have a copy of its own in the type that its product is fastest in.
+  const table = expected.get(EMBEDDING);
+  if (manifest && table && matrices.has(HEAD)) expected.set(HEAD, table);
+  const needed = expectTensors(expected, matrices, "language model", (name) => isUnused(name, config));
+  const found = { language: partsOf(needed, language), vision: partsOf(tower.tensors, vision) };
+  const all = [...found.language.values(), ...found.vision.values()];
+  const bytes = all.reduce((sum, tensor) => sum + storedBytes(tensor), 0);
+  const checkpoint = { dir, config, generation, compressorWidth, bytes, files, manifest };
+  return { ...checkpoint, ...found, visionShape: tower.shape };
+}
+
+/** The tensors of a folder as published; the tower's with short names. */
+async function readPublished(dir: string, visionTower: string | undefined, config: OryxConfig) {
   const { tensors, files } = await readWeights(dir);
-  const { tower: inside, rest } = splitTower(tensors);
-  if (inside.size === 0) {
-    const path = await findTower(dir, options.visionTower, config.vision.towerPath);
-    for (const [name, tensor] of await readTowerFile(path)) inside.set(name, tensor);
+  const { tower: vision, rest: language } = splitTower(tensors);
+  if (vision.size === 0) {
+    const path = await findTower(dir, visionTower, config.vision.towerPath);
+    for (const [name, tensor] of await readTowerFile(path)) vision.set(name, tensor);
     files.push(path);
   }
-  const vision = checkTower(inside, config.vision.hiddenSize, config.vision.heads);
-  const compressorWidth = rest.get(QUERY_PROJECTOR)?.shape[0] || 256;
-  const expected = expectedLanguageTensors(config, compressorWidth);
-  const language = expectTensors(expected, rest, "language model", (name) => isUnused(name, config));
-  const all = [...language.values(), ...vision.tensors.values()];
-  const bytes = all.reduce((sum, tensor) => sum + storedBytes(tensor), 0);
-  const checkpoint = { dir, config, generation, language, compressorWidth, bytes, files };
-  return { ...checkpoint, vision: vision.tensors, visionShape: vision.shape };
+  return { language, vision, files, manifest: undefined };
 }
 
 /** A tied output layer may be stored all the same; old Llama files carry a table of rotary frequencies. */
 function isUnused(name: string, config: OryxConfig): boolean {
-  return (
-    (config.language.tiedEmbeddings && name === "lm_head.weight") || name.endsWith(".rotary_emb.inv_freq")
-  );
+  return (config.language.tiedEmbeddings && name === HEAD) || name.endsWith(".rotary_emb.inv_freq");
 }
 
 async function checkFolder(dir: string): Promise<void> {

@@ -27,11 +27,14 @@ export function toFloat32(bytes: Uint8Array, dtype: DType): Float32Array {
   }
 }
 
-/** bf16 is the upper half of an f32. */
-export function fromBfloat16(words: Uint16Array): Float32Array {
-  const bits = new Uint32Array(words.length);
+/** bf16 is the upper half of an f32. @param values takes the result; as long as `words` */
+export function fromBfloat16(
+  words: Uint16Array,
+  values: Float32Array = new Float32Array(words.length),
+): Float32Array {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   for (let i = 0; i < words.length; i++) bits[i] = words[i]! << 16;
-  return new Float32Array(bits.buffer);
+  return values;
 }
 
 /**

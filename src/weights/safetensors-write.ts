@@ -49,10 +49,14 @@ export async function writeSafetensors(
   }
 }
 
-/** The 8 bytes of length and the JSON header of a file that holds the tensors in this order. Pure. */
+/**
+ * The 8 bytes of length and the JSON header of a file that holds the tensors in this order. Pure.
+ * @param alignment what the header's size is padded to a multiple of; a multiple of 8
+ */
 export function safetensorsHeader(
   ordered: Iterable<readonly [string, StoredTensor]>,
   metadata?: Readonly<Record<string, string>>,
+  alignment = 8,
 ): Uint8Array {
   const fields = metadata ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
   let end = 0;
@@ -64,7 +68,7 @@ export function safetensorsHeader(
     fields.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   }
   const json = new TextEncoder().encode(`{${fields.join(",")}}`);
-  const length = Math.ceil(json.length / 8) * 8;
+  const length = Math.ceil((8 + json.length) / alignment) * alignment - 8;
   if (length > LIMITS.safetensorsHeaderBytes) {
     throw new OryxError("bad_option", `a header of ${length} bytes`, "write fewer tensors into one file");
   }

@@ -33,7 +33,7 @@ const RotaryEmbedding: Op = {
   infer(operands) {
     const x = tensorAt("RotaryEmbedding", operands, 0);
     const [cos, sin] = [2, 3].map((i) => tensorAt("RotaryEmbedding", operands, i)) as [Tensor, Tensor];
-    const half = (x.dim(3) as number) / 2;
+    const half = (x.dim(-1) as number) / 2;
     if (x.rank !== 4 || !sameShape(cos.shape, [x.dim(2), half]) || !sameShape(sin.shape, cos.shape)) {
       throw mismatch("RotaryEmbedding", operands, `expected angles [${x.dim(2)}, ${half}]`);
     }

@@ -87,6 +87,7 @@ const LOADED = new Map<string, { ort: Ort; library: ReturnType<typeof koffi.load
 export function loadOrt(libraryPath: string): Ort {
   let loaded = LOADED.get(libraryPath);
   if (!loaded) {
+    forbidTelemetry();
     giveNativeCallsRoom();
     const { library, api, version } = openLibrary(libraryPath);
     loaded = { ort: bind(api, version), library };
@@ -143,6 +144,15 @@ function bind(api: bigint, version: string): Ort {
     });
   bound.version = version;
   return bound as unknown as Ort;
+}
+
+/**
+ * From 1.30 on, ONNX Runtime for Linux sends usage events to its maker and keeps an id of the device, unless this
+ * variable is set when it starts. Nothing that runs here may send anything. (It also matches the command line
+ * against a regular expression for those events, which overflows the stack at about 30,000 characters.)
+ */
+function forbidTelemetry(): void {
+  process.env.ORT_DISABLE_TELEMETRY = "1";
 }
 
 /**

@@ -11,7 +11,7 @@ import { addInMemoryWeights, placeWeights } from "./weights.ts";
 
 export interface NodeRuntimeOptions extends RuntimeOptions {
   /** Path of another ONNX Runtime library than the one that npm installed: 1.17 or later. */
-  libraryPath?: string;
+  libraryPath?: string | undefined;
 }
 
 /** ONNX Runtime's log level at which it prints nothing: its errors are returned as well, and thrown here. */

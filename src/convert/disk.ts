@@ -1,0 +1,80 @@
+import { mkdir, open, statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+import { OryxError } from "../core/errors.ts";
+
+/** What a conversion does to files that it makes. Tests hand in a disk that fails. */
+export interface Disk {
+  /** Opens a file for writing at any place, and makes it if it is not there. */
+  open(path: string): Promise<OutputFile>;
+  /** Bytes that may still be written into a folder. */
+  freeBytes(dir: string): Promise<number>;
+}
+
+export interface OutputFile {
+  write(bytes: Uint8Array, at: number): Promise<void>;
+  /** Makes the file this long; what is new reads as zeros and takes no space until it is written. */
+  resize(bytes: number): Promise<void>;
+  /** Returns when what was written would survive a loss of power. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** One write call's bytes: Node refuses 2 GiB and more in one. */
+const WRITE_BYTES = 2 ** 30;
+
+/** The file system itself. Its errors are coded `disk`. */
+export const fileSystem: Disk = {
+  async freeBytes(dir) {
+    const { bavail, bsize } = await onDisk(`look at the disk of ${dir}`, () => statfs(dir));
+    return bavail * bsize;
+  },
+  async open(path) {
+    const step = <T>(action: () => Promise<T>) => onDisk(`write ${path}`, action);
+    const handle = await step(async () => {
+      await mkdir(dirname(path), { recursive: true });
+      // Not "w", which would empty the file; not "r+", which would not make it.
+      return open(path, "a+").then(async (made) => {
+        await made.close();
+        return open(path, "r+");
+      });
+    });
+    return {
+      write: (bytes, at) =>
+        step(async () => {
+          for (let done = 0; done < bytes.length; ) {
+            const length = Math.min(WRITE_BYTES, bytes.length - done);
+            done += (await handle.write(bytes, done, length, at + done)).bytesWritten;
+          }
+        }),
+      resize: (bytes) => step(() => handle.truncate(bytes)),
+      sync: () => step(() => handle.sync()),
+      close: () => handle.close(),
+    };
+  },
+};
+
+/** Makes a folder's entries (new names, renamed ones) survive a loss of power, where the system can. */
+export async function syncFolder(dir: string): Promise<void> {
+  // Windows cannot open a folder, and needs no such thing.
+  const handle = await open(dir, "r").catch(() => undefined);
+  await handle?.sync().catch(() => undefined);
+  await handle?.close();
+}
+
+/** Runs an action on the file system, whose errors become `disk`. */
+export async function onDisk<T>(what: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (cause) {
+    if (cause instanceof OryxError) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const isFull = code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG";
+    const problem = isFull
+      ? `the disk is full (${code}): could not ${what}`
+      : `could not ${what}: ${message}`;
+    const remedy = isFull
+      ? "free some space and run the same command again: it goes on where it stopped"
+      : "check the folder and its permissions";
+    throw new OryxError("disk", problem, remedy, { cause });
+  }
+}

@@ -1,0 +1,80 @@
+import { randomUUID } from "node:crypto";
+import { readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { OryxError } from "../core/errors.ts";
+import { onDisk } from "./disk.ts";
+
+const BEAT_MS = 2_000;
+/** A holder that has not beaten for this long is gone: stopped, or on a machine that is off. */
+const STALE_MS = 30_000;
+
+/**
+ * Runs an action while no other process holds the lock file. Its holder keeps its time fresh; the lock of a
+ * process that has ended is taken over.
+ * @throws OryxError `locked` at once when another holds it, `disk`
+ */
+export async function withLock<T>(path: string, action: () => Promise<T>): Promise<T> {
+  const mine = `${process.pid} ${hostname()} ${randomUUID()}`;
+  if (!(await tryLock(path, mine)) && !((await takeAway(path)) && (await tryLock(path, mine)))) {
+    const remedy = `wait for it; if there is none, remove ${path}`;
+    throw new OryxError("locked", `another conversion is writing here: it holds ${path}`, remedy);
+  }
+  const beat = setInterval(() => {
+    const now = new Date();
+    // A missed beat costs nothing until the lock is stale.
+    utimes(path, now, now).catch(() => undefined);
+  }, BEAT_MS);
+  try {
+    return await action();
+  } finally {
+    clearInterval(beat);
+    // After a long sleep it may be another's by now.
+    const holder = await readFile(path, "utf8").catch(() => undefined);
+    if (holder === mine) await rm(path, { force: true });
+  }
+}
+
+function tryLock(path: string, mine: string): Promise<boolean> {
+  return onDisk(`make ${path}`, async () => {
+    try {
+      await writeFile(path, mine, { flag: "wx" });
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+      throw error;
+    }
+  });
+}
+
+/** Takes away a lock that nobody holds any more. Of several that try, only one can move it aside. */
+async function takeAway(path: string): Promise<boolean> {
+  const holder = await readFile(path, "utf8").catch(() => undefined);
+  if (holder === undefined) return true; // released just now
+  if (!(await isAbandoned(path, holder))) return false;
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return true; // another moved it first, and the next try shows who holds it
+  }
+  // Another may have taken it over since it was read: then it goes back.
+  const isTheSame = (await readFile(aside, "utf8").catch(() => undefined)) === holder;
+  await (isTheSame ? rm(aside, { force: true }) : rename(aside, path));
+  return isTheSame;
+}
+
+async function isAbandoned(path: string, holder: string): Promise<boolean> {
+  const beaten = await stat(path).catch(() => undefined);
+  if (beaten === undefined || Date.now() - beaten.mtimeMs > STALE_MS) return true;
+  const [pid, host] = holder.split(" ");
+  return host === hostname() && !isRunning(Number(pid));
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
+}

@@ -1,0 +1,26 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { OryxError } from "../core/errors.ts";
+import type { Report } from "./crew.ts";
+import { fileSystem } from "./disk.ts";
+import { type Task, Workbench } from "./work.ts";
+
+/** The program of a converting thread: takes units of tasks, reports to crew.ts. */
+const port = parentPort;
+if (port) {
+  const bench = new Workbench(workerData as string, fileSystem);
+  const report = (said: Report) => port.postMessage(said);
+  port.on("message", async (tasks: Task[]) => {
+    try {
+      const results = await bench.run(tasks, (bytes, wasThere) =>
+        report({ kind: "progress", bytes, wasThere }),
+      );
+      report({ kind: "done", results });
+    } catch (error) {
+      const { code, message, remedy } =
+        error instanceof OryxError ? error : { ...nameless, message: String(error) };
+      report({ kind: "failed", code, problem: message, remedy });
+    }
+  });
+}
+
+const nameless = { code: undefined, remedy: "" };

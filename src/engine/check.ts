@@ -1,0 +1,50 @@
+import { z } from "zod";
+import { OryxError } from "../core/errors.ts";
+import type { AskRequest, TurnRequest } from "./request.ts";
+
+/**
+ * What the types say, for callers without types. Numbers are checked for their range where they are used; here it
+ * is enough that they are numbers.
+ */
+const NUMBER = z.number().or(z.nan()).optional();
+const SOURCE = z.union([
+  z.string().min(1),
+  z.instanceof(Uint8Array),
+  z.object({ bytes: z.instanceof(Uint8Array), name: z.string().optional() }),
+]);
+const FRAME = z.union([SOURCE, z.object({ source: SOURCE, timeS: NUMBER })]);
+const FRAMES = z.object({ frames: z.array(FRAME), name: z.string().optional() });
+const callback = z.custom<unknown>((f) => typeof f === "function", "expected a function").optional();
+
+const REQUEST = z.object({
+  question: z.string(),
+  system: z.string().optional(),
+  media: z.array(z.union([SOURCE, FRAMES])).optional(),
+  fps: NUMBER,
+  maxFrames: NUMBER,
+  compress: NUMBER,
+  maxTokens: NUMBER,
+  temperature: NUMBER,
+  topK: NUMBER,
+  topP: NUMBER,
+  repetitionPenalty: NUMBER,
+  seed: NUMBER,
+  stop: z.array(z.string()).optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+  onPlan: callback,
+  onProgress: callback,
+});
+
+/** The request, when it is what its type says. @throws OryxError `bad_option`, `prompt_invalid` */
+export function checkRequest<R extends TurnRequest | AskRequest>(request: R): R {
+  const { error } = REQUEST.safeParse(request);
+  const issue = error?.issues[0];
+  if (issue) {
+    const where = issue.path.join(".") || "the request";
+    throw new OryxError("bad_option", `${where}: ${issue.message}`, "give what the types of the library say");
+  }
+  if (request.question.trim() === "") {
+    throw new OryxError("prompt_invalid", "the question is empty", "ask something");
+  }
+  return request;
+}
