@@ -91,7 +91,8 @@ describe.each([
   it("multiplies no rows, and rows of zeros", async () => {
     expect((await run(linear(p(), x), { x: f32([0, IN]) })).shape).toEqual([0, OUT]);
     const zeros: TensorData = { dtype: "f32", shape: [2, IN], data: new Float32Array(2 * IN) };
-    expect(new Set((await run(linear(p(), x), { x: zeros })).data)).toEqual(new Set([0]));
+    const { data } = await run(linear(p(), x), { x: zeros });
+    expect(Array.from(data, Number).every((v) => v === 0)).toBe(true);
   });
 
   it.skipIf(storage === "int8")("gives its rows", async () => {

@@ -1,0 +1,345 @@
+import { createHash } from "node:crypto";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { OryxError } from "../core/errors.ts";
+import type { StoredTensor } from "../core/tensor.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { readManifest, verifyConverted, type WeightMode } from "../weights/converted.ts";
+import { loadFloat32, loadTensor } from "../weights/files.ts";
+import { readSafetensors } from "../weights/safetensors.ts";
+import { writeSafetensors } from "../weights/safetensors-write.ts";
+import { type ConvertOptions, convert } from "./convert.ts";
+
+const QWEN = "test/fixtures/oryx-qwen-tiny";
+const LLAMA = "test/fixtures/oryx-llama-tiny";
+const LAYER = "model.layers.1";
+const Q4: ConvertOptions = { weights: "q4", vision: "w8", keep: [] };
+
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "oryx-convert-"));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+let folders = 0;
+const fresh = () => join(root, `out-${folders++}`);
+
+async function converted(src: string, options: Partial<ConvertOptions> = {}) {
+  const out = fresh();
+  return { out, ...(await convert(src, out, { ...Q4, ...options })) };
+}
+
+async function errorOf(work: Promise<unknown>): Promise<OryxError> {
+  const error = await work.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  expect(error).toBeInstanceOf(OryxError);
+  return error;
+}
+
+/** What all files of a folder hash to. */
+async function digestOf(dir: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of (await readdir(dir)).sort()) hash.update(name).update(await readFile(join(dir, name)));
+  return hash.digest("hex");
+}
+
+async function flipByte(path: string, at: number): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[at] = (bytes[at] as number) ^ 0x10;
+  await writeFile(path, bytes);
+}
+
+const parts = (tensors: ReadonlyMap<string, StoredTensor>, name: string): string[] =>
+  [...tensors.keys()]
+    .filter((key) => key.startsWith(`${name}.weight`))
+    .map((key) => key.slice(name.length + 8));
+
+/** The matrix that the integers stand for, multiplied out one by one. */
+async function restored(tensors: ReadonlyMap<string, StoredTensor>, name: string): Promise<Float32Array> {
+  const load = async (suffix: string) => {
+    const tensor = tensors.get(`${name}.weight${suffix}`) as StoredTensor;
+    return { shape: tensor.shape, data: (await loadTensor(tensor)).data as ArrayLike<number> };
+  };
+  if (tensors.has(`${name}.weight.int4`)) {
+    const [{ shape, data }, scales] = [await load(".int4"), (await load(".int4_scales")).data];
+    const [rows = 0, blocks = 0] = shape;
+    return Float32Array.from({ length: rows * blocks * 32 }, (_, i) => {
+      const byte = data[i >> 1] as number;
+      return ((i % 2 === 0 ? byte % 16 : byte >> 4) - 8) * (scales[Math.floor(i / 32)] as number);
+    });
+  }
+  const [{ shape, data }, scales] = [await load(".int8"), (await load(".int8_scales")).data];
+  const [columns = 0, rows = 0] = shape;
+  return Float32Array.from({ length: rows * columns }, (_, i) => {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    return (data[column * rows + row] as number) * (scales[row] as number);
+  });
+}
+
+function relative(a: Float32Array, b: Float32Array): number {
+  expect(b.length).toBe(a.length);
+  const norm = (x: (i: number) => number) => Math.hypot(...Array.from({ length: a.length }, (_, i) => x(i)));
+  return norm((i) => (a[i] as number) - (b[i] as number)) / norm((i) => a[i] as number);
+}
+
+describe("what becomes of a model", () => {
+  it.each([
+    ["q4", [".int4", ".int4_scales"], [".int4", ".int4_scales"], [".int4", ".int4_scales"]],
+    ["w8", [".int8", ".int8_scales"], [""], [".int8", ".int8_scales"]],
+    [
+      "auto",
+      [".int4", ".int4_scales", ".int8", ".int8_scales"],
+      [".int4", ".int4_scales"],
+      [".int4", ".int4_scales"],
+    ],
+    ["f16", [""], [""], [""]],
+    ["f32", [""], [""], [""]],
+  ] as [WeightMode, string[], string[], string[]][])(
+    "%s: layers, embedding and head are stored so",
+    async (weights, linear, embedding, head) => {
+      const { out, manifest } = await converted(QWEN, { weights });
+      const { language, vision, config, visionShape } = await openCheckpoint(out);
+      const source = await openCheckpoint(QWEN);
+      expect({ config, visionShape }).toEqual({ config: source.config, visionShape: source.visionShape });
+      for (const name of ["self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj"]) {
+        expect(parts(language, `${LAYER}.${name}`).sort()).toEqual(linear);
+      }
+      expect(parts(language, "model.embed_tokens").sort()).toEqual(embedding);
+      expect(parts(language, "lm_head").sort()).toEqual(head);
+      expect(parts(vision, "blocks.0.attn.proj").sort()).toEqual([".int8", ".int8_scales"]);
+      expect(parts(vision, "patch_embed.proj")).toEqual([""]);
+      expect(language.get("model.norm.weight")?.dtype).toBe("bf16");
+      expect(language.get("model.mm_projector.proj.0.weight")?.dtype).toBe("bf16");
+      if (linear[0] === "") expect(language.get(`${LAYER}.mlp.up_proj.weight`)?.dtype).toBe(weights);
+      expect(await verifyConverted(out)).toEqual(manifest);
+    },
+  );
+
+  it("holds the source's numbers, as near as the manifest says", async () => {
+    const { out, manifest } = await converted(QWEN, { weights: "auto" });
+    const [source, { language, vision }] = [await openCheckpoint(QWEN), await openCheckpoint(out)];
+    for (const name of ["lm_head", `${LAYER}.self_attn.k_proj`, `${LAYER}.mlp.down_proj`]) {
+      const error = relative(
+        await loadFloat32(source.language.get(`${name}.weight`) as StoredTensor),
+        await restored(language, name),
+      );
+      expect(error).toBeCloseTo(manifest.tensors[`${name}.weight.int4`]?.error as number, 5);
+      expect(error).toBeLessThan(0.1);
+    }
+    const error = relative(
+      await loadFloat32(source.vision.get("blocks.2.mlp.fc1.weight") as StoredTensor),
+      await restored(vision, "blocks.2.mlp.fc1"),
+    );
+    expect(error).toBeCloseTo(manifest.tensors["blocks.2.mlp.fc1.weight.int8"]?.error as number, 5);
+    expect(error).toBeLessThan(0.01);
+    const bias = `${LAYER}.self_attn.q_proj.bias`;
+    expect(await loadTensor(language.get(bias) as StoredTensor)).toEqual(
+      await loadTensor(source.language.get(bias) as StoredTensor),
+    );
+  });
+
+  it("f32 holds exactly the numbers of bf16", async () => {
+    const { out } = await converted(QWEN, { weights: "f32", vision: "f32" });
+    const [source, result] = [await openCheckpoint(QWEN), await openCheckpoint(out)];
+    for (const [name, tensor] of source.language) {
+      expect(await loadFloat32(result.language.get(name) as StoredTensor)).toEqual(await loadFloat32(tensor));
+    }
+    expect([...result.vision.values()].map(({ dtype }) => dtype)).toEqual(
+      [...source.vision.values()].map(() => "bf16"),
+    );
+  });
+
+  it("a matrix whose rows are not whole blocks is int8 instead, and named", async () => {
+    const { out, notes } = await converted(LLAMA);
+    const { language } = await openCheckpoint(out);
+    expect(parts(language, `${LAYER}.mlp.down_proj`)).toEqual([".int8", ".int8_scales"]);
+    expect(parts(language, `${LAYER}.mlp.up_proj`)).toEqual([".int4", ".int4_scales"]);
+    expect(notes).toContain(`${LAYER}.mlp.down_proj.weight is int8: its 112 columns are no multiple of 32`);
+  });
+
+  it("tied: one int4 table serves both ends; in w8 the head is an int8 copy", async () => {
+    const tied = join(root, "tied");
+    await cp(QWEN, tied, { recursive: true });
+    const config = JSON.parse(await readFile(join(tied, "config.json"), "utf8"));
+    await writeFile(join(tied, "config.json"), JSON.stringify({ ...config, tie_word_embeddings: true }));
+    const q4 = await openCheckpoint((await converted(tied)).out);
+    expect(parts(q4.language, "model.embed_tokens")).toEqual([".int4", ".int4_scales"]);
+    expect(parts(q4.language, "lm_head")).toEqual([]);
+    const w8 = await openCheckpoint((await converted(tied, { weights: "w8" })).out);
+    expect(parts(w8.language, "model.embed_tokens")).toEqual([""]);
+    expect(parts(w8.language, "lm_head")).toEqual([".int8", ".int8_scales"]);
+    const table = await loadFloat32(w8.language.get("model.embed_tokens.weight") as StoredTensor);
+    expect(relative(table, await restored(w8.language, "lm_head"))).toBeLessThan(0.01);
+  });
+
+  it("--keep leaves the matrices of a pattern as they are", async () => {
+    const keep = ["model.layers.0.*", "*fc?.weight"];
+    const { out, manifest } = await converted(QWEN, { keep });
+    const { language, vision } = await openCheckpoint(out);
+    expect(parts(language, "model.layers.0.mlp.up_proj")).toEqual([""]);
+    expect(parts(language, "model.layers.1.mlp.up_proj")).toEqual([".int4", ".int4_scales"]);
+    expect(parts(vision, "blocks.1.mlp.fc2")).toEqual([""]);
+    expect(parts(vision, "blocks.1.attn.qkv")).toEqual([".int8", ".int8_scales"]);
+    expect(manifest.keep).toEqual(keep);
+    const error = await errorOf(converted(QWEN, { keep: ["model.layer.0.*"] }));
+    expect([error.code, error.message]).toEqual(["bad_option", 'no matrix is called "model.layer.0.*"']);
+  });
+
+  it("every f32 is aligned to 4 bytes, and every matrix of even size to 64", async () => {
+    for (const src of [QWEN, LLAMA]) {
+      const { language, vision } = await openCheckpoint((await converted(src, { weights: "auto" })).out);
+      for (const { dtype, bytes } of [...language.values(), ...vision.values()]) {
+        if (bytes instanceof Uint8Array) throw new Error("not in a file");
+        if (dtype === "f32") expect(bytes.offset % 4).toBe(0);
+        if (bytes.byteLength % 64 === 0) expect(bytes.offset % 64).toBe(0);
+      }
+    }
+  });
+
+  it("depends on source and options alone", async () => {
+    const [one, other] = [await converted(QWEN), await converted(QWEN)];
+    expect(await digestOf(one.out)).toBe(await digestOf(other.out));
+    expect(one.manifest.source).toEqual({ name: "oryx-qwen-tiny" });
+    expect((await readdir(root)).filter((name) => /partial|lock|old/.test(name))).toEqual([]);
+  });
+
+  it("records the commit of a model from the hub's cache", async () => {
+    const commit = "0123456789abcdef0123456789abcdef01234567";
+    const snapshot = join(root, "models--org--tiny", "snapshots", commit);
+    await cp(QWEN, snapshot, { recursive: true });
+    expect((await converted(snapshot)).manifest.source).toEqual({ name: "org/tiny", commit });
+  });
+
+  it("names matrices with outliers, and refuses numbers that are none", async () => {
+    const spoiled = async (value: number) => {
+      const dir = join(root, `spoiled-${value}`);
+      await cp(LLAMA, dir, { recursive: true });
+      const tensors = await readSafetensors(join(dir, "model.safetensors"));
+      const name = `${LAYER}.mlp.up_proj.weight`;
+      const data = await loadFloat32(tensors.get(name) as StoredTensor);
+      for (let i = 0; i < data.length; i += 32) data[i] = value;
+      tensors.set(name, { dtype: "f32", shape: [112, 64], bytes: new Uint8Array(data.buffer) });
+      await writeSafetensors(join(dir, "new"), tensors);
+      await cp(join(dir, "new"), join(dir, "model.safetensors"));
+      return dir;
+    };
+    // A weight of 2 among 0.02's: the others of its block all become 0, but it is nearly all of the norm.
+    const { coarse } = await converted(await spoiled(0.3));
+    expect(coarse.map(({ name }) => name)).toContain(`${LAYER}.mlp.up_proj.weight.int4`);
+    const endless = await spoiled(Number.POSITIVE_INFINITY);
+    const error = await errorOf(converted(endless));
+    expect([error.code, error.message]).toEqual([
+      "weights_malformed",
+      `"${LAYER}.mlp.up_proj.weight" holds infinity or what is not a number`,
+    ]);
+    expect((await errorOf(converted(await spoiled(70_000), { weights: "f16" }))).message).toMatch(
+      /"model\.layers\.1\.mlp\.up_proj\.weight" holds 70000, which f16 cannot/,
+    );
+  });
+});
+
+describe("where it goes", () => {
+  it("replaces only a converted model, and only when it is told to", async () => {
+    const { out } = await converted(QWEN);
+    const before = await digestOf(out);
+    expect((await errorOf(convert(QWEN, out, { ...Q4, weights: "w8" }))).code).toBe("bad_option");
+    expect(await digestOf(out)).toBe(before);
+    await convert(QWEN, out, { ...Q4, weights: "w8", force: true });
+    expect((await readManifest(out)).weights).toBe("w8");
+    const other = fresh();
+    await mkdir(other);
+    await writeFile(join(other, "diary.txt"), "dear diary");
+    expect((await errorOf(convert(QWEN, other, { ...Q4, force: true }))).code).toBe("bad_option");
+    expect(await readdir(other)).toEqual(["diary.txt"]);
+  });
+
+  it("does not touch a folder OUT.partial that is somebody else's", async () => {
+    const out = fresh();
+    await mkdir(`${out}.partial`);
+    await writeFile(join(`${out}.partial`, "diary.txt"), "dear diary");
+    expect((await errorOf(convert(QWEN, out, Q4))).message).toMatch(/holds "diary\.txt"/);
+    expect(await readdir(`${out}.partial`)).toEqual(["diary.txt"]);
+  });
+
+  it("does not convert what is converted", async () => {
+    const { out } = await converted(QWEN);
+    expect((await errorOf(convert(out, fresh(), Q4))).message).toMatch(/is converted already \(q4\)/);
+  });
+
+  it("lets one conversion at a time into a folder, and takes over from one that has died", async () => {
+    const out = fresh();
+    const both = await Promise.allSettled([convert(QWEN, out, Q4), convert(QWEN, out, Q4)]);
+    const refused = both.filter((end) => end.status === "rejected").map(({ reason }) => reason.code);
+    expect(["locked", "bad_option"]).toContain(refused[0]);
+    expect(refused).toHaveLength(1);
+    const late = fresh();
+    await writeFile(`${late}.lock`, "1 another-machine x");
+    expect((await errorOf(convert(QWEN, late, Q4))).code).toBe("locked");
+    const minuteAgo = new Date(Date.now() - 60_000);
+    await utimes(`${late}.lock`, minuteAgo, minuteAgo);
+    await convert(QWEN, late, Q4);
+    expect((await stat(late)).isDirectory()).toBe(true);
+  });
+});
+
+describe("a converted folder", () => {
+  it("with a flipped byte is told by the tensor's name", async () => {
+    const { out } = await converted(QWEN, { weights: "auto" });
+    const { language } = await openCheckpoint(out);
+    const name = `${LAYER}.mlp.up_proj.weight.int8`;
+    const { bytes } = language.get(name) as StoredTensor;
+    if (bytes instanceof Uint8Array) throw new Error("not in a file");
+    await flipByte(bytes.path, bytes.offset + 100);
+    const error = await errorOf(verifyConverted(out));
+    expect(error.code).toBe("weights_malformed");
+    expect(error.message).toContain(`"${name}" is damaged`);
+    const other = await converted(QWEN);
+    await flipByte(join(other.out, "tokenizer.json"), 2000);
+    expect((await errorOf(verifyConverted(other.out))).message).toMatch(/tokenizer\.json: not the file/);
+  });
+
+  const spoilt: [string, (manifest: Record<string, never>) => unknown, string, RegExp][] = [
+    ["of a later format", (m) => ({ ...m, format: 2 }), "weights_unsupported", /format version 2, not 1/],
+    ["without a format", () => ({}), "weights_unsupported", /format version none/],
+    ["that lists nothing", (m) => ({ ...m, tensors: {} }), "weights_malformed", /is not the one that/],
+    ["that lists no files", (m) => ({ ...m, files: [] }), "weights_malformed", /is listed but in no file/],
+    [
+      "with paths for names",
+      (m) => ({ ...m, files: [{ name: "../x", bytes: 1 }] }),
+      "weights_malformed",
+      /name/,
+    ],
+    ["of other types", (m) => ({ ...m, weights: "q3" }), "weights_malformed", /weights/],
+  ];
+  it.each(spoilt)("with a manifest %s is refused", async (_, change, code, told) => {
+    const { out } = await converted(QWEN);
+    const path = join(out, "oryx-format.json");
+    await writeFile(path, JSON.stringify(change(JSON.parse(await readFile(path, "utf8")))));
+    const error = await errorOf(openCheckpoint(out));
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(told);
+  });
+
+  it("whose config is another model's is told what is missing and misshapen", async () => {
+    const { out } = await converted(QWEN);
+    const path = join(out, "config.json");
+    const config = JSON.parse(await readFile(path, "utf8"));
+    await writeFile(path, JSON.stringify({ ...config, num_hidden_layers: 3, intermediate_size: 192 }));
+    const error = await errorOf(openCheckpoint(out));
+    expect(error.code).toBe("weights_missing");
+    expect(error.message).toMatch(/missing \(12\): "model\.layers\.2\.input_layernorm\.weight"/);
+    expect(error.message).toMatch(
+      /"model\.layers\.0\.mlp\.gate_proj\.weight" is f32 \[160,96\], not \[192,96\]/,
+    );
+  });
+
+  it("that lacks a file is told so", async () => {
+    const { out } = await converted(QWEN);
+    await rm(join(out, "int4.safetensors"));
+    expect((await errorOf(openCheckpoint(out))).code).toBe("weights_missing");
+  });
+});
