@@ -57,8 +57,10 @@ export interface Conversion {
  * so more means outliers.
  */
 const COARSE = { int4: 0.12, int8: 0.02 } as const;
-/** Small tensors are done together, so that not each has to wait for the disk. */
+/** Small tensors are done together, so that not each has to wait for the disk; but a kill costs no more than that. */
 const UNIT_BYTES = 32 * 2 ** 20;
+/** So that a small model too is shared between threads. */
+const LEAST_UNITS = 16;
 const MOST_THREADS = 8;
 
 /**
@@ -123,12 +125,13 @@ async function convertLocked(
 /** The largest first, so that threads end together; small ones in groups. */
 function unitsOf(tasks: readonly Task[]): Task[][] {
   const bytesOf = ({ job }: Task) => job.source.bytes.byteLength;
+  const total = tasks.reduce((sum, task) => sum + bytesOf(task), 0);
   const units: Task[][] = [];
   let room = 0;
   for (const task of [...tasks].sort((a, b) => bytesOf(b) - bytesOf(a))) {
     if (bytesOf(task) > room) {
       units.push([]);
-      room = UNIT_BYTES;
+      room = Math.min(UNIT_BYTES, total / LEAST_UNITS);
     }
     units.at(-1)?.push(task);
     room -= bytesOf(task);

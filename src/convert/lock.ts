@@ -31,6 +31,8 @@ export async function withLock<T>(path: string, action: () => Promise<T>): Promi
     // After a long sleep it may be another's by now.
     const holder = await readFile(path, "utf8").catch(() => undefined);
     if (holder === mine) await rm(path, { force: true });
+    // Left by a process that was killed while it took a lock over.
+    await rm(`${path}.stale`, { force: true });
   }
 }
 
@@ -51,7 +53,7 @@ async function takeAway(path: string): Promise<boolean> {
   const holder = await readFile(path, "utf8").catch(() => undefined);
   if (holder === undefined) return true; // released just now
   if (!(await isAbandoned(path, holder))) return false;
-  const aside = `${path}.${randomUUID()}`;
+  const aside = `${path}.stale`;
   try {
     await rename(path, aside);
   } catch {

@@ -1,13 +1,21 @@
+import { DTYPE_BYTES } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { cacheName } from "../model/oryx.ts";
+import { cacheName, type KvType } from "../model/oryx.ts";
 
-/** One stretch of memory of a slot: the keys or the values of one KV head in one layer, f32 [capacity, d]. */
+/** One stretch of memory of a slot: the keys or the values of one KV head in one layer, [capacity, d]. */
 interface Block {
   past: string;
   present: string;
-  rows: Float32Array;
+  rows: Float32Array | Uint16Array;
+}
+
+/** What a cache holds: `slots` sequences of up to `capacity` tokens each, in a type. */
+export interface KvShape {
+  slots: number;
+  capacity: number;
+  type: KvType;
 }
 
 /**
@@ -16,17 +24,20 @@ interface Block {
  */
 export class KvSlot {
   readonly capacity: number;
+  readonly #type: KvType;
   readonly #d: number;
   readonly #blocks: Block[] = [];
   #length = 0;
 
-  constructor(config: LanguageConfig, capacity: number) {
+  constructor(config: LanguageConfig, capacity: number, type: KvType = "f32") {
     this.capacity = capacity;
+    this.#type = type;
     this.#d = config.headDim;
     for (let layer = 0; layer < config.layers; layer++) {
       for (const part of ["keys", "values"] as const) {
         // Untouched pages of a fresh array take no memory, so a long capacity costs only what is used of it.
-        const all = new Float32Array(config.kvHeads * capacity * this.#d);
+        const elements = config.kvHeads * capacity * this.#d;
+        const all = type === "f32" ? new Float32Array(elements) : new Uint16Array(elements);
         for (let head = 0; head < config.kvHeads; head++) {
           const start = head * capacity * this.#d;
           this.#blocks.push({
@@ -70,7 +81,8 @@ export class KvSlot {
     const shape = [count, d];
     const views: Record<string, TensorData> = {};
     for (const block of this.#blocks) {
-      views[block[name]] = { dtype: "f32", shape, data: block.rows.subarray(from * d, (from + count) * d) };
+      const data = block.rows.subarray(from * d, (from + count) * d);
+      views[block[name]] = { dtype: this.#type, shape, data } as TensorData;
     }
     return views;
   }
@@ -79,22 +91,20 @@ export class KvSlot {
 /** The slots of one model: as many sequences as it may hold at once, their memory kept and used again. */
 export class KvCache {
   readonly #config: LanguageConfig;
-  readonly #slots: number;
-  readonly #capacity: number;
+  readonly #shape: KvShape;
   readonly #free: KvSlot[] = [];
   #taken = 0;
 
-  constructor(config: LanguageConfig, options: { slots: number; capacity: number }) {
+  constructor(config: LanguageConfig, shape: KvShape) {
     this.#config = config;
-    this.#slots = options.slots;
-    this.#capacity = options.capacity;
+    this.#shape = shape;
   }
 
   /** An empty slot, to be given back. @throws OryxError `busy` when all are taken, `out_of_memory`. */
   acquire(): KvSlot {
-    if (this.#taken === this.#slots) {
+    if (this.#taken === this.#shape.slots) {
       const remedy = "close a conversation, or load the model with more `conversations`";
-      throw new OryxError("busy", `the model already holds ${this.#slots} conversations`, remedy);
+      throw new OryxError("busy", `the model already holds ${this.#shape.slots} conversations`, remedy);
     }
     const slot = this.#free.pop() ?? this.#allocate();
     this.#taken++;
@@ -103,11 +113,13 @@ export class KvCache {
 
   #allocate(): KvSlot {
     try {
-      return new KvSlot(this.#config, this.#capacity);
+      return new KvSlot(this.#config, this.#shape.capacity, this.#shape.type);
     } catch (cause) {
       const { layers, kvHeads, headDim } = this.#config;
-      const gigabytes = ((8 * layers * kvHeads * headDim * this.#capacity) / 1e9).toFixed(1);
-      const problem = `a conversation of ${this.#capacity} tokens takes ${gigabytes} GB, which cannot be had`;
+      const { capacity, type } = this.#shape;
+      const bytes = 2 * layers * kvHeads * headDim * capacity * DTYPE_BYTES[type];
+      const gigabytes = (bytes / 1e9).toFixed(1);
+      const problem = `a conversation of ${capacity} tokens takes ${gigabytes} GB, which cannot be had`;
       throw new OryxError("out_of_memory", problem, "load the model with fewer contextTokens", { cause });
     }
   }

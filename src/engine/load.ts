@@ -1,7 +1,7 @@
 import type { StoredTensor } from "../core/tensor.ts";
 import { type Tensor, weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { languageGraph, visionGraph } from "../model/oryx.ts";
+import { type KvType, languageGraph, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
 import { type Matrix, Params } from "../nn/params.ts";
 import { emitOnnx } from "../onnx/emit.ts";
@@ -57,6 +57,13 @@ export function storesBoth(tensors: ReadonlyMap<string, StoredTensor>): boolean 
   return [...tensors.keys()].some((name) => name.endsWith(".int8") && tensors.has(`${name.slice(0, -1)}4`));
 }
 
+export interface DecoderOptions {
+  /** Type of the cache; default "f32". */
+  kv?: KvType | undefined;
+  /** Load matrices that are stored both ways twice, for speed; else their int4 form alone. Default true. */
+  both?: boolean | undefined;
+}
+
 /**
  * Describes the language model, emits it and loads it. A checkpoint that stores its matrices both ways is loaded
  * twice: prefill is bound by arithmetic and takes int8, decode is bound by bytes and takes int4.
@@ -64,11 +71,12 @@ export function storesBoth(tensors: ReadonlyMap<string, StoredTensor>): boolean 
 export async function loadDecoder(
   runtime: Runtime,
   source: Pick<ModelSource, "config" | "language">,
+  { kv = "f32", both = true }: DecoderOptions = {},
 ): Promise<Decoder> {
   const load = (prefer: IntegerStorage) =>
-    runtime.load(emitOnnx(languageGraph(storedParams(source.language, prefer), source.config)));
+    runtime.load(emitOnnx(languageGraph(storedParams(source.language, prefer), source.config, kv)));
   const decode = await load("int4");
-  if (!storesBoth(source.language)) return new Decoder({ prefill: decode, decode }, source.config);
+  if (!both || !storesBoth(source.language)) return new Decoder({ prefill: decode, decode }, source.config);
   try {
     return new Decoder({ prefill: await load("int8"), decode }, source.config);
   } catch (error) {
@@ -85,8 +93,12 @@ export async function loadEncoder(runtime: Runtime, source: ModelSource): Promis
 }
 
 /** Loads both; when one fails, the other is released. */
-export async function loadModel(runtime: Runtime, source: ModelSource): Promise<LoadedModel> {
-  const decoder = await loadDecoder(runtime, source);
+export async function loadModel(
+  runtime: Runtime,
+  source: ModelSource,
+  options: DecoderOptions = {},
+): Promise<LoadedModel> {
+  const decoder = await loadDecoder(runtime, source, options);
   try {
     return { decoder, encoder: await loadEncoder(runtime, source) };
   } catch (error) {

@@ -1,5 +1,5 @@
 import { symbol, times } from "../graph/dim.ts";
-import { concat, gather } from "../graph/ops.ts";
+import { cast, concat, gather } from "../graph/ops.ts";
 import { type Graph, input, type Tensor } from "../graph/tensor.ts";
 import type { KeysValues } from "../nn/attention.ts";
 import { embedding } from "../nn/layers.ts";
@@ -41,6 +41,9 @@ export function visionGraph(vision: Params, connector: Params, shape: VisionShap
   return { outputs: { vit, compressed, rows, marks }, sizes: ["k"] };
 }
 
+/** Types in which keys and values may be cached: f16 halves the cache, at three digits of precision. */
+export type KvType = "f32" | "f16";
+
 /** Name of one KV head's keys or values among the language graph's inputs (`past`) and outputs (`present`). */
 export function cacheName(
   which: "past" | "present",
@@ -56,17 +59,18 @@ export function cacheName(
  *
  * Inputs: `ids` i64 [texts]; `visual` f32 [visuals, width]; `order` i64 [length], which row of (embedded ids, then
  * visual) stands at each place; `positions` i64 [length]; `rows` i64 [chosen], whose logits are wanted;
- * `past.L.keys.H` and `past.L.values.H` f32 [cached, d].
+ * `past.L.keys.H` and `past.L.values.H` [cached, d].
  * Outputs: `logits` [chosen, vocabulary]; `present.L.keys.H` and `present.L.values.H` [length, d], the new rows.
+ * @param kv the type in which keys and values are cached; they are computed with as f32
  */
-export function languageGraph(root: Params, config: LanguageConfig): Graph {
+export function languageGraph(root: Params, config: LanguageConfig, kv: KvType = "f32"): Graph {
   const p = root.at("model");
   const length = symbol("length");
   const ids = input("ids", "i64", [symbol("texts")]);
   const visual = input("visual", "f32", [symbol("visuals"), config.hiddenSize]);
   const order = input("order", "i64", [length]);
   const x = gather(concat([embedding(p.at("embed_tokens"), ids), visual], 0), order);
-  const past = cache(config, (name) => input(name, "f32", [symbol("cached"), config.headDim]));
+  const past = cache(config, (name) => cast(input(name, kv, [symbol("cached"), config.headDim]), "f32"));
   const { hidden, present } = languageModel(p, config, x, input("positions", "i64", [length]), past);
   const outputs: Record<string, Tensor> = {
     logits: logitsAt(root, config, hidden, input("rows", "i64", [symbol("chosen")])),
@@ -74,7 +78,7 @@ export function languageGraph(root: Params, config: LanguageConfig): Graph {
   present.forEach((layer, l) => {
     for (const part of ["keys", "values"] as const) {
       layer[part].forEach((t, h) => {
-        outputs[cacheName("present", l, part, h)] = t;
+        outputs[cacheName("present", l, part, h)] = cast(t, kv);
       });
     }
   });

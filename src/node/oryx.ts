@@ -2,6 +2,7 @@ import { OryxError } from "../core/errors.ts";
 import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
 import type { SamplingOptions } from "../engine/sampler.ts";
+import type { KvType } from "../model/oryx.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Device } from "../runtime/session.ts";
@@ -14,6 +15,8 @@ export interface LoadOptions {
   device?: Device | undefined;
   /** Threads of the CPU; default: as many as there are physical cores. */
   threads?: number | undefined;
+  /** Type in which keys and values are cached: "f16" halves that memory. Default "f32". */
+  kv?: KvType | undefined;
   /** Path of another ONNX Runtime library than the one that npm installed. */
   libraryPath?: string | undefined;
   /** Tokens that a conversation may hold; default and most: what the model was made for. */
@@ -54,7 +57,7 @@ export class Oryx extends Engine {
       openMedia,
       close: model.close,
       style: checkpoint.config.family,
-      cache: new KvCache(decoder.config, { slots: conversations, capacity: contextTokens }),
+      cache: new KvCache(decoder.config, { slots: conversations, capacity: contextTokens, type: model.kv }),
       stopIds: stopIds(model),
       sampling: (request) => samplingOptions(request, checkpoint),
     });
