@@ -5,7 +5,7 @@ import { LANGUAGE, type LanguageShape, ORYX_VIT } from "./shapes.ts";
 export function configOf(shape: LanguageShape): OryxConfig {
   const { hidden, mlp, layers, heads, kvHeads, vocabulary, tied } = LANGUAGE[shape];
   return parseConfig({
-    model_type: "oryx_qwen",
+    model_type: shape.startsWith("yi") ? "oryx_llama" : "oryx_qwen",
     hidden_size: hidden,
     intermediate_size: mlp,
     num_hidden_layers: layers,

@@ -1,6 +1,7 @@
 import type { LanguageConfig } from "../model/config.ts";
 import type { VisionShape } from "../model/vit.ts";
 import { PATCH } from "../model/vit.ts";
+import type { WeightType } from "./weights.ts";
 
 /** What a step must do at least, whatever the program: a multiplication and an addition are two operations. */
 export interface Cost {
@@ -9,8 +10,17 @@ export interface Cost {
   bytes: number;
 }
 
-/** Bytes of an element where it is computed with: weights and cache are f32 there. */
+/** Bytes of an element of the cache, and of a weight that is stored in floating point: computed with as f32. */
 const ELEMENT_BYTES = 4;
+
+/** Bytes of one weight of a matrix where one token is computed; int4 has a scale of 4 bytes for 32 weights. */
+export const WEIGHT_BYTES: Readonly<Record<WeightType, number>> = {
+  f32: ELEMENT_BYTES,
+  bf16: ELEMENT_BYTES,
+  q4: 0.625,
+  w8: 1,
+  auto: 0.625,
+};
 
 /** Elements of the matrices that every token is multiplied with. */
 function layerElements(c: LanguageConfig): number {
@@ -18,15 +28,24 @@ function layerElements(c: LanguageConfig): number {
   return c.layers * (attention + 3 * c.hiddenSize * c.intermediateSize);
 }
 
+/** Bytes of the keys and values of one token. */
+export function cacheBytes(c: LanguageConfig): number {
+  return 2 * c.layers * c.kvHeads * c.headDim * ELEMENT_BYTES;
+}
+
 /** Feeding `tokens` behind `cached` ones, with logits for the last. */
-export function languageCost(c: LanguageConfig, tokens: number, cached: number): Cost {
+export function languageCost(
+  c: LanguageConfig,
+  tokens: number,
+  cached: number,
+  weights: WeightType = "f32",
+): Cost {
   const head = c.hiddenSize * c.vocabSize;
   const pairs = tokens * cached + (tokens * (tokens + 1)) / 2;
   const scores = 4 * c.layers * c.heads * c.headDim * pairs;
-  const cache = 2 * c.layers * c.kvHeads * c.headDim * (cached + tokens);
   return {
     operations: 2 * (tokens * layerElements(c) + head) + scores,
-    bytes: ELEMENT_BYTES * (layerElements(c) + head + cache),
+    bytes: WEIGHT_BYTES[weights] * (layerElements(c) + head) + (cached + tokens) * cacheBytes(c),
   };
 }
 

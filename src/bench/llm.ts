@@ -9,7 +9,7 @@ import { configOf } from "./config.ts";
 import { languageCost } from "./cost.ts";
 import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
-import { randomTensors, type WeightType } from "./weights.ts";
+import { RandomWeights, type WeightType } from "./weights.ts";
 
 /** What is measured of a language model. */
 export interface LlmMeasures {
@@ -21,12 +21,13 @@ export interface LlmMeasures {
   contexts: readonly number[];
   /** Decode steps of each setting. */
   steps: number;
+  /** How the weights are stored, for the bytes that a step reads. */
+  weights: WeightType;
   onStep?: OnStep;
 }
 
 export interface LlmBenchOptions extends NodeRuntimeOptions, LlmMeasures {
   shape: LanguageShape;
-  weights: WeightType;
 }
 
 export const LLM_DEFAULTS = {
@@ -88,30 +89,31 @@ const WARM_UP_STEPS = 2;
 /** Speed of a language model of a published shape, with random weights. @throws OryxError `bad_option`, `runtime_*` */
 export async function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
   const { shape, weights, device, threads, libraryPath, ...measures } = options;
-  const runtime = await createNodeRuntime({
-    ...(device && { device }),
-    ...(threads && { threads }),
-    ...(libraryPath && { libraryPath }),
+  const config = configOf(shape);
+  measures.onStep?.("making weights");
+  const random = await RandomWeights.create(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
+  const runtime = await createNodeRuntime({ device, threads, libraryPath }).catch((error) => {
+    random.remove();
+    throw error;
   });
   try {
-    const config = configOf(shape);
     measures.onStep?.("loading");
     const start = performance.now();
-    // Made inside the call, so that nothing holds the random block once the runtime has its copies.
-    const language = () => randomTensors(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
-    const decoder = await loadDecoder(runtime, { config: config.language, language: language() });
+    const decoder = await loadDecoder(runtime, { config: config.language, language: random.tensors });
     const loadMs = performance.now() - start;
-    const figures = await measureLlm(decoder, measures);
+    random.remove();
+    const figures = await measureLlm(decoder, { ...measures, weights });
     return { bench: "llm", shape, weights, device: runtime.device, loadMs, ...figures };
   } finally {
     await runtime.close();
+    random.remove();
   }
 }
 
 /** Speed of a language model that is loaded. */
 export async function measureLlm(decoder: Decoder, measures: LlmMeasures): Promise<LlmFigures> {
-  const { prompts, slots, contexts, steps, onStep = () => {} } = measures;
-  const bench = new LlmBench(decoder, steps, onStep);
+  const { prompts, slots, contexts } = measures;
+  const bench = new LlmBench(decoder, measures);
   const prefill: PrefillFigures[] = [];
   for (const tokens of prompts) prefill.push(await bench.prefill(tokens));
   const held = Math.min(...slots) - MARGIN;
@@ -128,12 +130,14 @@ export async function measureLlm(decoder: Decoder, measures: LlmMeasures): Promi
 class LlmBench {
   readonly #decoder: Decoder;
   readonly #steps: number;
+  readonly #weights: WeightType;
   readonly #onStep: OnStep;
   readonly #watch = new Watch();
 
-  constructor(decoder: Decoder, steps: number, onStep: OnStep) {
+  constructor(decoder: Decoder, { steps, weights, onStep = () => {} }: LlmMeasures) {
     this.#decoder = decoder;
     this.#steps = steps;
+    this.#weights = weights;
     this.#onStep = onStep;
   }
 
@@ -187,7 +191,7 @@ class LlmBench {
   }
 
   #speed(filled: number, tokenMs: number) {
-    const { operations, bytes } = languageCost(this.#decoder.config, 1, filled);
+    const { operations, bytes } = languageCost(this.#decoder.config, 1, filled, this.#weights);
     const [gops, gbPerSecond] = [operations / tokenMs / 1e6, bytes / tokenMs / 1e6];
     return { tokenMs, tokensPerSecond: 1000 / tokenMs, gops, gbPerSecond };
   }

@@ -34,10 +34,22 @@ export const LANGUAGE = {
     vocabulary: 152064,
     tied: false,
   },
+  "yi-34b": {
+    hidden: 7168,
+    mlp: 20480,
+    layers: 60,
+    heads: 56,
+    kvHeads: 8,
+    vocabulary: 64000,
+    tied: false,
+  },
 } as const;
 
 export type LanguageShape = keyof typeof LANGUAGE;
 export const LANGUAGE_SHAPES = Object.keys(LANGUAGE) as LanguageShape[];
+
+/** Shapes that are told about, and not run: no machine that this is meant for could hold them. */
+export const ON_PAPER: readonly LanguageShape[] = ["yi-34b"];
 
 /** OryxViT as published. */
 export const ORYX_VIT: VisionShape = { width: 1152, blocks: 27, heads: 16, mlpWidth: 4304, grid: 128 };

@@ -4,12 +4,12 @@ import type { RgbImage } from "../media/media.ts";
 import { DEFAULT_COMPRESSION, viewTokens } from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
-import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
+import { type ExpectedTensors, expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
 import { visionCost } from "./cost.ts";
 import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, ORYX_VIT } from "./shapes.ts";
-import { randomTensors, type WeightType } from "./weights.ts";
+import { RandomWeights, type WeightType } from "./weights.ts";
 
 export interface VisionBenchOptions extends NodeRuntimeOptions {
   weights: WeightType;
@@ -51,12 +51,21 @@ const RUNS = 2;
 /** Speed of OryxViT, compressor and projector on square frames of a video. @throws OryxError `bad_option`, `runtime_*` */
 export async function benchVision(options: VisionBenchOptions): Promise<VisionReport> {
   const { weights, batches, side, onStep = () => {}, ...rest } = options;
-  const runtime = await createNodeRuntime(rest);
+  onStep("making weights");
+  const random = await RandomWeights.create(expectedTower(), weights);
+  const runtime = await createNodeRuntime(rest).catch((error) => {
+    random.remove();
+    throw error;
+  });
   try {
     onStep("loading");
     const start = performance.now();
-    const encoder = await loadEncoder(runtime, randomSource(weights));
+    const { tensors } = random;
+    const { language: config } = configOf(LANGUAGE_MODEL);
+    const source = { config, visionShape: ORYX_VIT, language: tensors, vision: tensors };
+    const encoder = await loadEncoder(runtime, source);
     const loadMs = performance.now() - start;
+    random.remove();
     const patches = (side / PATCH) ** 2;
     const { operations } = visionCost(ORYX_VIT, patches);
     const watch = new Watch();
@@ -71,17 +80,15 @@ export async function benchVision(options: VisionBenchOptions): Promise<VisionRe
     return { bench: "vision", ...shape, loadMs, batches: figures, process: watch.report() };
   } finally {
     await runtime.close();
+    random.remove();
   }
 }
 
-function randomSource(weights: WeightType) {
-  const config = configOf(LANGUAGE_MODEL);
-  const vision = expectedVisionTensors(ORYX_VIT);
-  const connector = [...expectedLanguageTensors(config, COMPRESSOR_WIDTH)].filter(([name]) =>
-    /^model\.(vision_resampler|mm_projector)\./.test(name),
-  );
-  const all = randomTensors(new Map([...vision, ...connector]), weights);
-  return { config: config.language, visionShape: ORYX_VIT, language: all, vision: all };
+/** The vision tower, and the connector behind it. */
+function expectedTower(): ExpectedTensors {
+  const all = expectedLanguageTensors(configOf(LANGUAGE_MODEL), COMPRESSOR_WIDTH);
+  const connector = [...all].filter(([name]) => /^model\.(vision_resampler|mm_projector)\./.test(name));
+  return new Map([...expectedVisionTensors(ORYX_VIT), ...connector]);
 }
 
 /** Milliseconds a frame, in the fastest of a few runs. */

@@ -1,67 +1,221 @@
-import { totalmem } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { type FileHandle, open, statfs } from "node:fs/promises";
+import { tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { DTYPE_BYTES, type DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import { Random } from "../core/random.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import type { ExpectedTensors } from "../weights/expected.ts";
 import { toBfloat16 } from "../weights/floats.ts";
+import { type IntegerStorage, PARTS, partShapes } from "../weights/quantised.ts";
 
-export type WeightType = "f32" | "bf16";
-export const WEIGHT_TYPES: readonly WeightType[] = ["f32", "bf16"];
+/** How weights are stored: as published, or as `oryx convert --weights` would store them. */
+export type WeightType = "f32" | "bf16" | "q4" | "w8" | "auto";
+export const WEIGHT_TYPES: readonly WeightType[] = ["f32", "bf16", "q4", "w8", "auto"];
 
-/** Random numbers that are made; the rest repeats them. Prime, so that no two rows of a matrix are alike. */
+/** Random elements that are made of a kind; the rest repeats them. Prime, so that no two rows of a matrix are alike. */
 const TILE = 1_000_003;
 /** Spread of a new model's weights. */
 const DEVIATION = 0.02;
-/** How much further into the random block each tensor begins than the one before, so that no two are alike. */
+/** How much further into the random elements each tensor begins than the one before, so that no two are alike. */
 const SHIFT = 4112;
+/** Where a tensor may begin: as a kernel likes it, and a mapped file can give it. */
+const ALIGNMENT = 64;
+
 const NORM_WEIGHT = /norm\d?\.weight$/;
+const LINEAR = /^model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight$/;
+const BLOCK_LINEAR = /^blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc[12])\.weight$/;
+const EMBEDDING = "model.embed_tokens.weight";
+const HEAD = "lm_head.weight";
+
+/** What a tensor's elements are like. */
+type Noise = "ones" | "weights" | "bits" | "int4 scales" | "int8 scales";
+
+/** A tensor that will be made. */
+interface Wanted {
+  name: string;
+  dtype: DType;
+  shape: readonly number[];
+  noise: Noise;
+}
+
+/** Bytes of these tensors, stored in this way. */
+export function storedBytes(expected: ExpectedTensors, weights: WeightType): number {
+  return wantedOf(expected, weights).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+}
 
 /**
- * Random tensors of these shapes, the same on every run; norms scale by 1. All are views of one block that is as
- * large as the largest: the runtime copies what it is given in memory, so they lie apart where it computes.
- * @throws OryxError `bad_option` when the machine's memory cannot hold them as f32, the type of the arithmetic
+ * Random weights in a temporary file, which a runtime maps as it maps a checkpoint's: what a benchmark tells of
+ * memory is then true. The same on every run; every tensor has its own place, so that none comes from a cache
+ * because another was just read.
  */
-export function randomTensors(expected: ExpectedTensors, dtype: WeightType): Map<string, StoredTensor> {
-  const counts = [...expected.values()].map(elementCount);
-  const largest = Math.max(...counts);
-  checkMemory(4 * (counts.reduce((a, b) => a + b, 0) + largest));
-  const noise = block(dtype, largest + SHIFT * expected.size, normals(TILE));
-  const ones = block(dtype, 65_536, Float32Array.of(1));
+export class RandomWeights {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly #folder: string;
+
+  private constructor(folder: string, tensors: ReadonlyMap<string, StoredTensor>) {
+    this.#folder = folder;
+    this.tensors = tensors;
+  }
+
+  /** @throws OryxError `bad_option` when the machine's memory cannot hold them, `disk` when its disk cannot */
+  static async create(expected: ExpectedTensors, weights: WeightType): Promise<RandomWeights> {
+    const wanted = wantedOf(expected, weights);
+    // Floating point is computed with as f32; integers stay what they are.
+    checkMemory(
+      wanted.reduce(
+        (sum, t) => sum + elementCount(t.shape) * (t.dtype === "bf16" ? 4 : DTYPE_BYTES[t.dtype]),
+        0,
+      ),
+    );
+    const folder = mkdtempSync(join(tmpdir(), "oryx-bench-"));
+    try {
+      return new RandomWeights(folder, await writeAll(join(folder, "random.weights"), wanted));
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /**
+   * Removes the file. What has mapped it keeps it, where the system can do that (not on Windows): then it is
+   * removed by the next call.
+   */
+  remove(): void {
+    try {
+      rmSync(this.#folder, { recursive: true, force: true });
+    } catch {
+      // in use
+    }
+  }
+}
+
+function wantedOf(expected: ExpectedTensors, weights: WeightType): Wanted[] {
+  const tensors = [...expected].flatMap(([name, shape]) => storedAs(name, shape, weights));
+  const table = expected.get(EMBEDDING);
+  // Rows of an int8 table cannot be looked up, so a tied head is stored once more.
+  const isTied = table !== undefined && !expected.has(HEAD);
+  return isTied && weights === "w8" ? [...tensors, ...parts(HEAD, table, "int8")] : tensors;
+}
+
+function storedAs(name: string, shape: readonly number[], weights: WeightType): Wanted[] {
+  const storages = storagesOf(name, weights);
+  if (storages.length > 0) return storages.flatMap((storage) => parts(name, shape, storage));
+  const dtype = weights === "f32" ? "f32" : "bf16";
+  return [{ name, dtype, shape, noise: NORM_WEIGHT.test(name) ? "ones" : "weights" }];
+}
+
+/** The integer types that `oryx convert` gives a matrix; none: it stays in floating point. */
+function storagesOf(name: string, weights: WeightType): readonly IntegerStorage[] {
+  if (weights === "f32" || weights === "bf16") return [];
+  if (LINEAR.test(name)) return ({ q4: ["int4"], w8: ["int8"], auto: ["int4", "int8"] } as const)[weights];
+  if (BLOCK_LINEAR.test(name)) return ["int8"];
+  if (name === HEAD) return [weights === "w8" ? "int8" : "int4"];
+  return name === EMBEDDING && weights !== "w8" ? ["int4"] : [];
+}
+
+function parts(name: string, shape: readonly number[], storage: IntegerStorage): Wanted[] {
+  const [rows, columns] = shape as [number, number];
+  const { values, scales } = partShapes(storage, rows, columns);
+  return [
+    {
+      name: name + PARTS[storage].values,
+      dtype: storage === "int4" ? "u8" : "i8",
+      shape: values,
+      noise: "bits",
+    },
+    { name: name + PARTS[storage].scales, dtype: "f32", shape: scales, noise: `${storage} scales` },
+  ];
+}
+
+const bytesOf = ({ dtype, shape }: Wanted): number => elementCount(shape) * DTYPE_BYTES[dtype];
+const aligned = (offset: number): number => Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
+
+async function writeAll(path: string, wanted: readonly Wanted[]): Promise<Map<string, StoredTensor>> {
+  const total = wanted.reduce((sum, tensor) => sum + aligned(bytesOf(tensor)), 0);
+  await checkDisk(total);
+  const tiles = new Map<string, Uint8Array>();
   const tensors = new Map<string, StoredTensor>();
-  const elementBytes = dtype === "f32" ? 4 : 2;
-  for (const [name, shape] of expected) {
-    const byteLength = elementCount(shape) * elementBytes;
-    const start = tensors.size * SHIFT * elementBytes;
-    const bytes = NORM_WEIGHT.test(name)
-      ? ones.subarray(0, byteLength)
-      : noise.subarray(start, start + byteLength);
-    tensors.set(name, { dtype, shape, bytes });
+  const file = await open(path, "wx");
+  try {
+    let offset = 0;
+    for (const { name, dtype, shape, noise } of wanted) {
+      const kind = `${dtype} ${noise}`;
+      const tile = tiles.get(kind) ?? makeTile(dtype, noise);
+      tiles.set(kind, tile);
+      const byteLength = elementCount(shape) * DTYPE_BYTES[dtype];
+      const start = (tensors.size * SHIFT * DTYPE_BYTES[dtype]) % tile.length;
+      await writeRepeated(file, tile, start, offset, byteLength);
+      tensors.set(name, { dtype, shape, bytes: { path, offset, byteLength } });
+      offset = aligned(offset + byteLength);
+    }
+  } catch (cause) {
+    const problem = `${path} could not be written: ${(cause as Error).message}`;
+    throw new OryxError("disk", problem, "set TMPDIR to a folder with more room", { cause });
+  } finally {
+    await file.close();
   }
   return tensors;
 }
 
-/** Normally distributed numbers around 0 (Box and Muller). */
-function normals(count: number): Float32Array {
-  const random = new Random(1);
-  return Float32Array.from({ length: count }, () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
-    return DEVIATION * radius * Math.cos(2 * Math.PI * random.next());
-  });
+/** Writes a tile over and over, beginning at a place within it. */
+async function writeRepeated(
+  file: FileHandle,
+  tile: Uint8Array,
+  start: number,
+  offset: number,
+  length: number,
+) {
+  for (let done = 0, at = start; done < length; at = 0) {
+    const count = Math.min(length - done, tile.length - at);
+    await file.write(tile, at, count, offset + done);
+    done += count;
+  }
 }
 
-/** `count` elements that repeat a tile. */
-function block(dtype: WeightType, count: number, tile: Float32Array): Uint8Array {
-  const elements = dtype === "f32" ? tile : toBfloat16(tile);
-  const tileBytes = new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
-  const bytes = new Uint8Array(count * elements.BYTES_PER_ELEMENT);
-  bytes.set(tileBytes.subarray(0, bytes.length));
-  for (let done = tileBytes.length; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
-  return bytes;
+function makeTile(dtype: DType, noise: Noise): Uint8Array {
+  const values = tileValues(noise);
+  const elements = dtype === "bf16" ? toBfloat16(values as Float32Array) : values;
+  return new Uint8Array(elements.buffer, elements.byteOffset, elements.byteLength);
 }
+
+function tileValues(noise: Noise): Float32Array | Uint8Array {
+  const random = new Random(1);
+  // Scales that give whole numbers of 4 or 8 random bits the spread of weights, give or take a half.
+  const scales = (spread: number) =>
+    Float32Array.from({ length: TILE }, () => (DEVIATION / spread) * (0.5 + random.next()));
+  switch (noise) {
+    case "ones":
+      return new Float32Array(TILE).fill(1);
+    case "weights":
+      return Float32Array.from({ length: TILE }, () => DEVIATION * normal(random));
+    case "bits":
+      return Uint8Array.from({ length: TILE }, () => random.bits());
+    case "int4 scales":
+      return scales(2 ** 4 / Math.sqrt(12));
+    case "int8 scales":
+      return scales(2 ** 8 / Math.sqrt(12));
+  }
+}
+
+/** A normally distributed number around 0 (Box and Muller). */
+function normal(random: Random): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
+  return radius * Math.cos(2 * Math.PI * random.next());
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 function checkMemory(bytes: number): void {
   if (bytes < 0.9 * totalmem()) return;
-  const gigabytes = (n: number) => (n / 1e9).toFixed(1);
-  const problem = `this shape takes ${gigabytes(bytes)} GB, and the machine has ${gigabytes(totalmem())} GB`;
-  throw new OryxError("bad_option", problem, "choose a smaller shape");
+  const problem = `these weights take ${gigabytes(bytes)}, and the machine has ${gigabytes(totalmem())}`;
+  throw new OryxError("bad_option", problem, "choose a smaller shape, or fewer bits: --weights q4");
+}
+
+async function checkDisk(bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(tmpdir());
+  if (bytes < bavail * bsize) return;
+  const problem = `the random weights take ${gigabytes(bytes)} of disk, and ${tmpdir()} has ${gigabytes(bavail * bsize)}`;
+  throw new OryxError("disk", problem, "free some space, or set TMPDIR to a folder with more room");
 }

@@ -1,5 +1,5 @@
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
 import { CONVERTED_FILES, MANIFEST_FILE } from "../weights/converted.ts";
 import { type Disk, onDisk } from "./disk.ts";
@@ -31,15 +31,15 @@ export async function openPartial(
   fingerprint: string,
   disk: Disk,
 ): Promise<PartialFolder> {
-  await onDisk(`make ${dir}`, () => mkdir(dir, { recursive: true }));
-  await requireOurs(dir, copies);
+  const found = await requireOurs(dir, copies);
   let notes = await readJournal(join(dir, JOURNAL_FILE));
   const isAnew = notes !== undefined && notes.fingerprint !== fingerprint;
   if (notes?.fingerprint !== fingerprint) {
-    for (const name of await readdir(dir)) await onDisk(`empty ${dir}`, () => rm(join(dir, name)));
+    for (const name of found) await onDisk(`empty ${dir}`, () => rm(join(dir, name)));
     notes = undefined;
   }
   await requireSpace(dir, plan, copies, disk);
+  await onDisk(`make ${dir}`, () => mkdir(dir, { recursive: true }));
   // The journal comes first: files without one would be taken for those of another conversion.
   const journal = await Journal.open(disk, join(dir, JOURNAL_FILE), fingerprint, notes?.end ?? 0);
   try {
@@ -70,12 +70,14 @@ function taskOf(job: Task["job"], notes: Notes | undefined): Task {
   return isWhole ? { job, noted } : { job };
 }
 
-/** A folder that has anything else in it is not ours to empty. */
-async function requireOurs(dir: string, copies: readonly CopiedFile[]): Promise<void> {
+/** Names in the folder, if it is there. One that has anything else in it than ours is not for us to empty. */
+async function requireOurs(dir: string, copies: readonly CopiedFile[]): Promise<string[]> {
+  if (!(await lstat(dir).catch(() => undefined))) return [];
   const ours = new Set<string>([JOURNAL_FILE, MANIFEST_FILE, ...Object.values(CONVERTED_FILES)]);
   for (const { name } of copies) ours.add(name);
-  const strange = (await onDisk(`read ${dir}`, () => readdir(dir))).find((name) => !ours.has(name));
-  if (strange === undefined) return;
+  const names = await onDisk(`read ${dir}`, () => readdir(dir));
+  const strange = names.find((name) => !ours.has(name));
+  if (strange === undefined) return names;
   const problem = `${dir} holds ${quote(strange)}, which no conversion has put there`;
   throw new OryxError("disk", problem, "move it away, or convert into another folder");
 }
@@ -93,8 +95,8 @@ async function requireSpace(
     const found = await stat(join(dir, name)).catch(() => undefined);
     needed += Math.max(0, bytes - 512 * (found?.blocks ?? 0));
   }
-  const free = await disk.freeBytes(dir);
+  const free = await disk.freeBytes(dirname(dir));
   if (needed <= free) return;
-  const problem = `the converted model needs ${needed} more bytes, and ${dir} has ${free} free`;
+  const problem = `the converted model needs ${needed} more bytes, and ${dirname(dir)} has ${free} free`;
   throw new OryxError("disk", problem, "free some space, or convert into a folder on a larger disk");
 }

@@ -16,11 +16,14 @@ if (port) {
       );
       report({ kind: "done", results });
     } catch (error) {
-      const { code, message, remedy } =
-        error instanceof OryxError ? error : { ...nameless, message: String(error) };
-      report({ kind: "failed", code, problem: message, remedy });
+      report({ kind: "failed", ...failureOf(error) });
     }
   });
 }
 
-const nameless = { code: undefined, remedy: "" };
+/** An error in a form that crosses to another thread, where an object loses its class. */
+function failureOf(error: unknown) {
+  if (!(error instanceof OryxError)) return { code: undefined, problem: String(error), remedy: "" };
+  const { code, message: problem, remedy } = error;
+  return { code, problem, remedy };
+}

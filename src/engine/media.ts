@@ -1,7 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { RgbImage, Video } from "../media/media.ts";
-import { resize } from "../media/resize.ts";
+import { resizeInSteps } from "../media/resize.ts";
 import { sampleTimes, uniformIndices } from "../media/sampling.ts";
 import {
   COMPRESSIONS,
@@ -132,9 +132,10 @@ async function encodeImage(
 ): Promise<void> {
   const { main, low } = await timed("decode", async () => {
     const source = await decode(signal);
-    const start = views.enlarged ? resized(source, views.enlarged) : source;
-    const main = resized(start, views.main);
-    return { main, low: resized(main, views.low as Size) };
+    const to = (image: RgbImage, { width, height }: Size) => resizeInSteps(image, width, height, { signal });
+    const start = views.enlarged ? await to(source, views.enlarged) : source;
+    const main = await to(start, views.main);
+    return { main, low: await to(main, views.low as Size) };
   });
   onProgress("decode", 1);
   await timed("encode", async () => {
@@ -143,8 +144,6 @@ async function encodeImage(
   });
   onProgress("encode", 1);
 }
-
-const resized = (image: RgbImage, size: Size): RgbImage => resize(image, size.width, size.height);
 
 /** Frames stream in while those before them are encoded; two batches at most are in memory. */
 async function encodeVideo(

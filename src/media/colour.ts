@@ -1,5 +1,6 @@
 import { OryxError } from "../core/errors.ts";
 import type { RgbImage } from "./media.ts";
+import { inBands, type Steps } from "./steps.ts";
 
 /** Which luma weights the film was made with (ITU-T H.273, "matrix coefficients"). */
 export type YuvMatrix = "bt601" | "bt709" | "bt2020" | "fcc" | "smpte240m";
@@ -49,12 +50,13 @@ const FRACTION_BITS = 16;
  * @param image its planes are only read, and no view of them is kept
  * @throws OryxError `media_malformed`: a plane is shorter than the size says
  */
-export function toRgb(image: YuvImage): RgbImage {
+export function* toRgb(image: YuvImage): Steps<RgbImage> {
   checkPlanes(image);
-  const data = new Uint8ClampedArray(3 * image.width * image.height);
-  if (image.layout === "gbr") copyGbr(image, data);
-  else convertYuv(image, data);
-  return { width: image.width, height: image.height, data: new Uint8Array(data.buffer) };
+  const { width, height } = image;
+  const data = new Uint8ClampedArray(3 * width * height);
+  const convert = image.layout === "gbr" ? copyGbr : convertYuv;
+  yield* inBands(height, width, (from, to) => convert(image, data, from, to));
+  return { width, height, data: new Uint8Array(data.buffer) };
 }
 
 interface Coefficients {
@@ -85,8 +87,9 @@ function coefficients({ matrix, fullRange, bitDepth }: YuvImage): Coefficients {
   };
 }
 
-function convertYuv(image: YuvImage, out: Uint8ClampedArray): void {
-  const { width, height } = image;
+/** Rows `begin` to `end`. */
+function convertYuv(image: YuvImage, out: Uint8ClampedArray, begin: number, end: number): void {
+  const { width } = image;
   const [shiftX, shiftY] = image.chromaShift;
   const { luma, redV, greenU, greenV, blueU, bias } = coefficients(image);
   const centre = 2 ** (image.bitDepth - 1);
@@ -94,8 +97,8 @@ function convertYuv(image: YuvImage, out: Uint8ClampedArray): void {
   const { u, v, stride: uvStride, step } = chromaPlanes(image);
   const pixelsPerChroma = 1 << shiftX;
 
-  let to = 0;
-  for (let row = 0; row < height; row++) {
+  let to = 3 * width * begin;
+  for (let row = begin; row < end; row++) {
     let y = row * yStride;
     let uv = (row >> shiftY) * uvStride;
     for (let left = width; left > 0; left -= pixelsPerChroma) {
@@ -128,12 +131,18 @@ function chromaPlanes({ layout, planes }: YuvImage) {
   return { u: u!.data, v: v!.data, stride: u!.stride, step: 1 };
 }
 
-function copyGbr({ width, height, planes, bitDepth }: YuvImage, out: Uint8ClampedArray): void {
+/** Rows `begin` to `end`. */
+function copyGbr(
+  { width, planes, bitDepth }: YuvImage,
+  out: Uint8ClampedArray,
+  begin: number,
+  end: number,
+): void {
   const [g, b, r] = planes as [Plane, Plane, Plane];
   const down = bitDepth - 8;
   const half = down > 0 ? 1 << (down - 1) : 0;
-  let to = 0;
-  for (let row = 0; row < height; row++) {
+  let to = 3 * width * begin;
+  for (let row = begin; row < end; row++) {
     for (let x = 0; x < width; x++) {
       out[to++] = (r.data[row * r.stride + x]! + half) >> down;
       out[to++] = (g.data[row * g.stride + x]! + half) >> down;

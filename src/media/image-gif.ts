@@ -1,5 +1,6 @@
 import { OryxError } from "../core/errors.ts";
 import type { RgbImage } from "./media.ts";
+import { inBands, STEP_OPERATIONS, type Steps } from "./steps.ts";
 
 /**
  * GIF, first frame only, as Pillow sees it: transparent pixels have the colour that the palette gives them, and
@@ -71,7 +72,7 @@ function readUpToFrame(read: GifReader): number | undefined {
  * Decodes the first frame of a file whose header was read, and whose size the caller found bearable.
  * @throws OryxError `media_malformed`: bad codes, or fewer pixels than announced
  */
-export function decodeGif(bytes: Uint8Array, gif: Gif, name: string): RgbImage {
+export function* decodeGif(bytes: Uint8Array, gif: Gif, name: string): Steps<RgbImage> {
   const { frame, width, height } = gif;
   const read = new GifReader(bytes, gif.dataAt, name);
   const codeBits = read.u8();
@@ -80,24 +81,28 @@ export function decodeGif(bytes: Uint8Array, gif: Gif, name: string): RgbImage {
   const pixels = frame.width * frame.height;
   // One code has at least 2 bits and stands for at most 4096 pixels: a header that promises more lies.
   if (pixels > packed.length * 4 * TABLE_SIZE) throw malformed(name, "its data ends early");
-  const indices = unpackLzw(packed, codeBits, pixels, name);
+  const indices = yield* unpackLzw(packed, codeBits, pixels, name);
   const colours = Uint8Array.from({ length: 768 }, (_, i) => gif.palette[i] ?? 0);
   const data = new Uint8Array(3 * width * height);
   if (frame.width !== width || frame.height !== height) {
     const c = 3 * (gif.transparentIndex ?? 0);
-    for (let i = 0; i < data.length; i++) data[i] = colours[c + (i % 3)]!;
+    yield* inBands(height, width, (begin, end) => {
+      for (let i = 3 * width * begin; i < 3 * width * end; i++) data[i] = colours[c + (i % 3)]!;
+    });
   }
   const rows = frame.interlaced ? interlacedRows(frame.height) : undefined;
-  for (let row = 0; row < frame.height; row++) {
-    let from = row * frame.width;
-    let to = 3 * ((frame.top + (rows?.[row] ?? row)) * width + frame.left);
-    for (let x = 0; x < frame.width; x++) {
-      const c = 3 * indices[from++]!;
-      data[to++] = colours[c]!;
-      data[to++] = colours[c + 1]!;
-      data[to++] = colours[c + 2]!;
+  yield* inBands(frame.height, frame.width, (begin, end) => {
+    for (let row = begin; row < end; row++) {
+      let from = row * frame.width;
+      let to = 3 * ((frame.top + (rows?.[row] ?? row)) * width + frame.left);
+      for (let x = 0; x < frame.width; x++) {
+        const c = 3 * indices[from++]!;
+        data[to++] = colours[c]!;
+        data[to++] = colours[c + 1]!;
+        data[to++] = colours[c + 2]!;
+      }
     }
-  }
+  });
   return { width, height, data };
 }
 
@@ -122,7 +127,7 @@ const TABLE_SIZE = 4096;
  * LZW with codes of growing width, lowest bit first. Entry n of the table is the string of entry `prefix[n]` and
  * one more pixel; strings are written from their end.
  */
-function unpackLzw(packed: Uint8Array, codeBits: number, count: number, name: string): Uint8Array {
+function* unpackLzw(packed: Uint8Array, codeBits: number, count: number, name: string): Steps<Uint8Array> {
   const clear = 1 << codeBits;
   const prefix = new Uint16Array(TABLE_SIZE);
   const last = Uint8Array.from({ length: TABLE_SIZE }, (_, i) => i);
@@ -135,6 +140,7 @@ function unpackLzw(packed: Uint8Array, codeBits: number, count: number, name: st
   let bits = 0;
   let bitCount = 0;
   let at = 0;
+  let pauseAt = STEP_OPERATIONS;
   for (let filled = 0; filled < count; ) {
     while (bitCount < width) {
       if (at === packed.length) throw malformed(name, "its data ends early");
@@ -165,6 +171,10 @@ function unpackLzw(packed: Uint8Array, codeBits: number, count: number, name: st
     for (let n = length[code]!, c = code; n > 0; c = prefix[c]!) out[filled + --n] = last[c]!;
     filled += length[code]!;
     previous = code;
+    if (filled > pauseAt) {
+      pauseAt = filled + STEP_OPERATIONS;
+      yield;
+    }
   }
   return out;
 }

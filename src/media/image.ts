@@ -5,6 +5,7 @@ import type { ImageFormat } from "./image-format.ts";
 import { decodeGif, type Gif, readGifHeader } from "./image-gif.ts";
 import { type ImageFile, openImageFile, readHead } from "./image-source.ts";
 import type { MediaSource, RgbImage } from "./media.ts";
+import { inBands, inSteps, type Steps } from "./steps.ts";
 
 export interface ImageInfo {
   /** Displayed size in pixels, after the rotation that EXIF asks for. */
@@ -40,7 +41,8 @@ export async function probeImage(source: MediaSource): Promise<ImageInfo> {
  * libvips' cache needs no setting: it keeps nothing of what is read front to back, so a file that changes under
  * the same name is read anew. Threads are left to sharp.
  *
- * @param options.signal is looked at between reading the header, decoding and converting, not inside the decoder
+ * @param options.signal is looked at between reading the header, decoding and converting, and in our own decoder and
+ *   converter (GIF, CMYK), not inside sharp's
  * @throws OryxError `media_missing`, `media_unreadable`, `media_empty`, `media_unsupported` (another format),
  *   `media_malformed` (cut off, damaged), `media_too_large` (by the header, before decoding), `aborted`
  */
@@ -51,13 +53,13 @@ export async function decodeImage(
   throwIfAborted(options.signal);
   const { file, header } = await openImage(source);
   throwIfAborted(options.signal);
-  if (header.gif) return decodeGif(header.gif.bytes, header.gif, file.name);
+  if (header.gif) return inSteps(decodeGif(header.gif.bytes, header.gif, file.name), options.signal);
   const pixels = await decodeWithSharp(file, header);
   throwIfAborted(options.signal);
   if (pixels.width !== header.width || pixels.height !== header.height) {
     throw malformed(file.name, "its picture has another size than its header says");
   }
-  return header.isCmyk ? { ...pixels, data: cmykToRgb(pixels.data) } : pixels;
+  return header.isCmyk ? inSteps(cmykToRgb(pixels), options.signal) : pixels;
 }
 
 interface Header {
@@ -174,15 +176,19 @@ function malformed(name: string, problem: string, cause?: Error): OryxError {
 }
 
 /**
- * [n, 4] -> [n, 3]: paper white less ink, less black, in Pillow's rounding. No ink profile is asked; 0 is no ink.
+ * Paper white less ink, less black, in Pillow's rounding. No ink profile is asked; 0 is no ink.
+ * @param data four bytes a pixel, which is one more than an RgbImage has
  */
-function cmykToRgb(cmyk: Uint8Array): Uint8Array {
-  const rgb = new Uint8Array((cmyk.length / 4) * 3);
-  for (let from = 0, to = 0; from < cmyk.length; from += 4) {
-    const light = 255 - cmyk[from + 3]!;
-    for (let ink = 0; ink < 3; ink++) rgb[to++] = light - timesOver255(cmyk[from + ink]!, light);
-  }
-  return rgb;
+function* cmykToRgb({ width, height, data: cmyk }: RgbImage): Steps<RgbImage> {
+  const data = new Uint8Array(3 * width * height);
+  yield* inBands(height, width, (begin, end) => {
+    let to = 3 * width * begin;
+    for (let from = 4 * width * begin; from < 4 * width * end; from += 4) {
+      const light = 255 - cmyk[from + 3]!;
+      for (let ink = 0; ink < 3; ink++) data[to++] = light - timesOver255(cmyk[from + ink]!, light);
+    }
+  });
+  return { width, height, data };
 }
 
 /** a * b / 255, rounded, for a and b up to 255 */

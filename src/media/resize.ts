@@ -1,6 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { RgbImage } from "./media.ts";
+import { atOnce, inBands, inSteps, type Steps } from "./steps.ts";
 
 export type ResizeFilter = "bicubic" | "bilinear" | "lanczos";
 
@@ -27,8 +28,31 @@ export function resize(
   filter: ResizeFilter = "bicubic",
 ): RgbImage {
   checkRequest(image, width, height, filter);
-  const narrowed = width === image.width ? image : resizeColumns(image, width, filter);
-  const resized = height === image.height ? narrowed : resizeRows(narrowed, height, filter);
+  return atOnce(resizing(image, width, height, filter));
+}
+
+export interface ResizeOptions {
+  filter?: ResizeFilter;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * {@link resize} with pauses, so that a large photograph (24 megapixels take a third of a second) does not hold up
+ * the event loop. `image` must not change meanwhile. @throws OryxError as `resize`, and `aborted`.
+ */
+export async function resizeInSteps(
+  image: RgbImage,
+  width: number,
+  height: number,
+  { filter = "bicubic", signal }: ResizeOptions = {},
+): Promise<RgbImage> {
+  checkRequest(image, width, height, filter);
+  return inSteps(resizing(image, width, height, filter), signal);
+}
+
+function* resizing(image: RgbImage, width: number, height: number, filter: ResizeFilter): Steps<RgbImage> {
+  const narrowed = width === image.width ? image : yield* resizeColumns(image, width, filter);
+  const resized = height === image.height ? narrowed : yield* resizeRows(narrowed, height, filter);
   return resized === image ? { ...image, data: image.data.slice() } : resized;
 }
 
@@ -142,12 +166,25 @@ function fixedPoint(weight: number): number {
 // The sums are 32-bit integers, as Pillow's are; writing through a clamped array cuts overshoot to 0..255.
 
 /** [height, inWidth, 3] -> [height, outWidth, 3], two rows at a time, which share the loads of the weights */
-function resizeColumns(image: RgbImage, outWidth: number, filter: ResizeFilter): RgbImage {
-  const { height, width: inWidth, data: pixels } = image;
-  const { first, offset, weights } = windowsOf(inWidth, outWidth, FILTERS[filter]);
+function* resizeColumns(image: RgbImage, outWidth: number, filter: ResizeFilter): Steps<RgbImage> {
+  const { height, width } = image;
+  const windows = windowsOf(width, outWidth, FILTERS[filter]);
   const data = new Uint8Array(3 * outWidth * height);
   const out = new Uint8ClampedArray(data.buffer);
-  for (let y = 0; y < height; y += 2) {
+  yield* inBands(height, windows.weights.length, (from, to) => columnsOf(image, windows, out, from, to));
+  return { width: outWidth, height, data };
+}
+
+/** Rows `begin`, an even one, to `end` of {@link resizeColumns}. */
+function columnsOf(
+  { height, width: inWidth, data: pixels }: RgbImage,
+  { first, offset, weights }: Windows,
+  out: Uint8ClampedArray,
+  begin: number,
+  end: number,
+): void {
+  const outWidth = first.length;
+  for (let y = begin; y < end; y += 2) {
     const top = y * inWidth * 3;
     // The last row of an odd height is computed twice, into the same place.
     const toNext = y + 1 < height ? inWidth * 3 : 0;
@@ -160,10 +197,10 @@ function resizeColumns(image: RgbImage, outWidth: number, filter: ResizeFilter):
       let r1 = HALF;
       let g1 = HALF;
       let b1 = HALF;
-      const end = offset[x + 1]!;
+      const last = offset[x + 1]!;
       let p = top + first[x]! * 3;
       let q = p + toNext;
-      for (let k = offset[x]!; k < end; k++) {
+      for (let k = offset[x]!; k < last; k++) {
         const w = weights[k]!;
         r0 = (r0 + Math.imul(pixels[p]!, w)) | 0;
         g0 = (g0 + Math.imul(pixels[p + 1]!, w)) | 0;
@@ -183,19 +220,31 @@ function resizeColumns(image: RgbImage, outWidth: number, filter: ResizeFilter):
       to += 3;
     }
   }
-  return { width: outWidth, height, data };
 }
 
 /** [inHeight, width, 3] -> [outHeight, width, 3]; channels need no telling apart here. */
-function resizeRows(image: RgbImage, outHeight: number, filter: ResizeFilter): RgbImage {
-  const { width, height: inHeight, data: pixels } = image;
-  const { first, offset, weights } = windowsOf(inHeight, outHeight, FILTERS[filter]);
-  const stride = width * 3;
-  const data = new Uint8Array(stride * outHeight);
+function* resizeRows(image: RgbImage, outHeight: number, filter: ResizeFilter): Steps<RgbImage> {
+  const { width, height } = image;
+  const windows = windowsOf(height, outHeight, FILTERS[filter]);
+  const data = new Uint8Array(3 * width * outHeight);
   const out = new Uint8ClampedArray(data.buffer);
-  for (let y = 0; y < outHeight; y++) {
-    const begin = offset[y]!;
-    const end = offset[y + 1]!;
+  const rowWeights = windows.weights.length / outHeight;
+  yield* inBands(outHeight, width * rowWeights, (from, to) => rowsOf(image, windows, out, from, to));
+  return { width, height: outHeight, data };
+}
+
+/** Rows `begin` to `end` of {@link resizeRows}. */
+function rowsOf(
+  { width, data: pixels }: RgbImage,
+  { first, offset, weights }: Windows,
+  out: Uint8ClampedArray,
+  begin: number,
+  end: number,
+): void {
+  const stride = width * 3;
+  for (let y = begin; y < end; y++) {
+    const firstWeight = offset[y]!;
+    const lastWeight = offset[y + 1]!;
     const from = first[y]! * stride;
     const to = y * stride;
     for (let x = 0; x < stride; x += 3) {
@@ -203,7 +252,7 @@ function resizeRows(image: RgbImage, outHeight: number, filter: ResizeFilter): R
       let g = HALF;
       let b = HALF;
       let p = from + x;
-      for (let k = begin; k < end; k++) {
+      for (let k = firstWeight; k < lastWeight; k++) {
         const w = weights[k]!;
         r = (r + Math.imul(pixels[p]!, w)) | 0;
         g = (g + Math.imul(pixels[p + 1]!, w)) | 0;
@@ -215,5 +264,4 @@ function resizeRows(image: RgbImage, outHeight: number, filter: ResizeFilter): R
       out[to + x + 2] = b >> PRECISION_BITS;
     }
   }
-  return { width, height: outHeight, data };
 }

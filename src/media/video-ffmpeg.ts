@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { FramesOptions, MediaSource, Video, VideoFrame } from "./media.ts";
-import { resize } from "./resize.ts";
+import { resizeInSteps } from "./resize.ts";
 import type { Container } from "./video-container.ts";
 import { checkRequest } from "./video-request.ts";
 
@@ -182,7 +182,7 @@ class FfmpegVideo implements Video {
         if (!image || number !== numbers[index - 1]) {
           const { value: data } = await pictures.next();
           image = { width: this.width, height: this.height, data: data! };
-          if (target !== this) image = resize(image, target.width, target.height);
+          if (target !== this) image = await resizeInSteps(image, target.width, target.height, { signal });
         }
         yield { index, timeS: starts[number]! - starts[0]!, image };
       }

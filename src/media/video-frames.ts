@@ -2,8 +2,8 @@ import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { decodeImage, probeImage } from "./image.ts";
 import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame } from "./media.ts";
-import { resize } from "./resize.ts";
-import { checkRequest } from "./video-request.ts";
+import { resizeInSteps } from "./resize.ts";
+import { checkRequest, type Size } from "./video-request.ts";
 
 /** A picture of a film that comes as separate image files. */
 export interface TimedImage {
@@ -105,11 +105,16 @@ class FramesVideo implements Video {
   async #picture(number: number, { size, signal }: FramesOptions): Promise<RgbImage> {
     const picture = await decodeImage(this.#sources[number]!, { signal });
     // One size for all first, so that a picture looks the same whatever `size` is asked for.
-    const alike = resized(picture, this.width, this.height);
-    return size ? resized(alike, size.width, size.height) : alike;
+    const alike = await resized(picture, this, signal);
+    return size ? resized(alike, size, signal) : alike;
   }
 }
 
-function resized(image: RgbImage, width: number, height: number): RgbImage {
-  return image.width === width && image.height === height ? image : resize(image, width, height);
+async function resized(
+  image: RgbImage,
+  { width, height }: Size,
+  signal: AbortSignal | undefined,
+): Promise<RgbImage> {
+  if (image.width === width && image.height === height) return image;
+  return resizeInSteps(image, width, height, { signal });
 }

@@ -1,4 +1,5 @@
 import type { RgbImage } from "./media.ts";
+import { inBands, type Steps } from "./steps.ts";
 
 /** How a stored frame has to be turned before it is shown: clockwise first, then mirrored left to right. */
 export interface Orientation {
@@ -8,7 +9,7 @@ export interface Orientation {
 }
 
 /** Turns a picture the way its film asks for. Returns the very same picture when there is nothing to do. */
-export function orient(image: RgbImage, { rotation, mirrored }: Orientation): RgbImage {
+export function* orient(image: RgbImage, { rotation, mirrored }: Orientation): Steps<RgbImage> {
   if (rotation === 0 && !mirrored) return image;
   const sideways = rotation === 90 || rotation === 270;
   const width = sideways ? image.height : image.width;
@@ -17,15 +18,18 @@ export function orient(image: RgbImage, { rotation, mirrored }: Orientation): Rg
 
   // Source pixel of (column, row) = start + column * acrossStep + row * downStep, in pixels.
   const { start, across, down } = walk(image, rotation);
-  for (let row = 0, to = 0; row < height; row++) {
-    for (let column = 0; column < width; column++) {
-      const shown = mirrored ? width - 1 - column : column;
-      const from = 3 * (start + shown * across + row * down);
-      data[to++] = image.data[from]!;
-      data[to++] = image.data[from + 1]!;
-      data[to++] = image.data[from + 2]!;
+  yield* inBands(height, width, (begin, end) => {
+    let to = 3 * width * begin;
+    for (let row = begin; row < end; row++) {
+      for (let column = 0; column < width; column++) {
+        const shown = mirrored ? width - 1 - column : column;
+        const from = 3 * (start + shown * across + row * down);
+        data[to++] = image.data[from]!;
+        data[to++] = image.data[from + 1]!;
+        data[to++] = image.data[from + 2]!;
+      }
     }
-  }
+  });
   return { width, height, data };
 }
 

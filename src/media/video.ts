@@ -1,7 +1,8 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { toRgb } from "./colour.ts";
 import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame } from "./media.ts";
-import { resize } from "./resize.ts";
+import { resizeInSteps } from "./resize.ts";
+import { inSteps } from "./steps.ts";
 import { type Container, containerOf } from "./video-container.ts";
 import { decodeShots } from "./video-decode.ts";
 import type { DecodedPicture, VideoDecoder, VideoDecoderFactory } from "./video-decoder.ts";
@@ -56,8 +57,8 @@ async function knownContainer(file: VideoFile): Promise<Container> {
   if (container) return container;
   throw new OryxError(
     "media_unsupported",
-    `${file.name} is not a video file that is known here`,
-    "give an mp4, mov, webm or mkv file; a file's content counts, not its name",
+    `${file.name} is no image or video file that is known here`,
+    "give JPEG, PNG, WebP, GIF, AVIF, mp4, mov, webm or mkv; a file's content counts, not its name",
   );
 }
 
@@ -101,7 +102,7 @@ class DemuxedVideo implements Video {
         this.#requireOpen();
         if (!image || shot.id !== shots[index - 1]?.id) {
           const { value } = await pictures.next();
-          image = this.#render(value!, size);
+          image = await this.#render(value!, size, signal);
         }
         yield { index, timeS: shot.timestampS - this.#track.startS, image };
       }
@@ -131,10 +132,16 @@ class DemuxedVideo implements Video {
   }
 
   /** Colour, orientation, size: in this order, as the reference does. */
-  #render(picture: DecodedPicture, size: Size | undefined): RgbImage {
+  async #render(
+    picture: DecodedPicture,
+    size: Size | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<RgbImage> {
     const { width, height } = size ?? this;
-    const upright = orient(toRgb(picture.image), this.#track.header.orientation);
-    return upright.width === width && upright.height === height ? upright : resize(upright, width, height);
+    const rgb = await inSteps(toRgb(picture.image), signal);
+    const upright = await inSteps(orient(rgb, this.#track.header.orientation), signal);
+    if (upright.width === width && upright.height === height) return upright;
+    return resizeInSteps(upright, width, height, { signal });
   }
 
   #requireOpen(): void {

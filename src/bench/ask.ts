@@ -1,0 +1,149 @@
+import { Engine } from "../engine/engine.ts";
+import { KvCache } from "../engine/kv.ts";
+import { loadModel } from "../engine/load.ts";
+import type { OpenMedia } from "../engine/media.ts";
+import type { ItemPlan, Timings } from "../engine/request.ts";
+import type { RgbImage } from "../media/media.ts";
+import type { Size } from "../model/visual.ts";
+import { openMedia } from "../node/media.ts";
+import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
+import { configOf } from "./config.ts";
+import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
+import { COMPRESSOR_WIDTH, type LanguageShape, ORYX_VIT } from "./shapes.ts";
+import { RandomWeights, type WeightType } from "./weights.ts";
+
+export interface AskBenchOptions extends NodeRuntimeOptions {
+  shape: LanguageShape;
+  weights: WeightType;
+  /** Images and videos to ask about; none: a picture of `size`, made here. */
+  media: readonly string[];
+  size: Size;
+  /** Tokens of the answer. */
+  tokens: number;
+  signal?: AbortSignal | undefined;
+  onStep?: OnStep;
+}
+
+export interface AskReport {
+  bench: "ask";
+  shape: LanguageShape;
+  weights: WeightType;
+  device: string;
+  loadMs: number;
+  items: readonly ItemPlan[];
+  promptTokens: number;
+  /** Of the first request, which also warms up, and of one more. */
+  requests: readonly Timings[];
+  process: ProcessReport;
+}
+
+const RUNS = 2;
+const CONTEXT = 32_768;
+const QUESTION = "What is happening here, and how do you know? Describe it in one paragraph.";
+
+/**
+ * A whole request to a model of a published shape with random weights: from the file to the answer.
+ * @throws OryxError `bad_option`, `runtime_*`, `media_*`, `aborted`
+ */
+export async function benchAsk(options: AskBenchOptions): Promise<AskReport> {
+  const { shape, weights, media, size, tokens, signal, onStep = () => {}, ...rest } = options;
+  const config = configOf(shape);
+  onStep("making weights");
+  const expected = [...expectedLanguageTensors(config, COMPRESSOR_WIDTH), ...expectedVisionTensors(ORYX_VIT)];
+  const random = await RandomWeights.create(new Map(expected), weights);
+  const runtime = await createNodeRuntime(rest).catch((error) => {
+    random.remove();
+    throw error;
+  });
+  try {
+    onStep("loading");
+    const start = performance.now();
+    const { tensors } = random;
+    const source = { config: config.language, visionShape: ORYX_VIT, language: tensors, vision: tensors };
+    const model = await loadModel(runtime, source);
+    const loadMs = performance.now() - start;
+    random.remove();
+    const engine = new Engine({
+      ...model,
+      cache: new KvCache(config.language, { slots: 1, capacity: CONTEXT, type: "f32" }),
+      tokenizer: BYTES,
+      style: config.family,
+      stopIds: new Set(), // so that an answer is as long as it was asked to be
+      openMedia: media.length > 0 ? openMedia : picture(size),
+      close: () => runtime.close(),
+      sampling: (request) => request,
+    });
+    const request = { question: QUESTION, media: media.length > 0 ? media : ["picture"], maxTokens: tokens };
+    const answers = [];
+    const watch = new Watch();
+    for (let run = 0; run < RUNS; run++) {
+      const onProgress = ({ stage, done, total }: { stage: string; done: number; total: number }) =>
+        onStep(`request ${run + 1} of ${RUNS}, ${stage} ${done} of ${total}`);
+      await watch.timed(async () => {
+        answers.push(await engine.ask({ ...request, signal, onProgress }).answer());
+      });
+    }
+    const { items, promptTokens } = answers[0]!.plan;
+    const requests = answers.map((answer) => answer.timings);
+    const { device } = runtime;
+    return {
+      bench: "ask",
+      shape,
+      weights,
+      device,
+      loadMs,
+      items,
+      promptTokens,
+      requests,
+      process: watch.report(),
+    };
+  } finally {
+    await runtime.close();
+    random.remove();
+  }
+}
+
+/** A picture with a little of everything in it, which takes no decoding. */
+function picture({ width, height }: Size): OpenMedia {
+  const data = Uint8Array.from({ length: 3 * width * height }, (_, i) => (i * i) >> 9);
+  const image: RgbImage = { width, height, data };
+  return async () => ({ kind: "image", name: "picture", size: { width, height }, decode: async () => image });
+}
+
+const utf8 = new TextEncoder();
+const SPECIALS = ["<|im_start|>", "<|im_end|>"];
+
+/** A token is a byte: a model of random weights says nothing anyway. */
+const BYTES: Tokenizer = {
+  encode: (text) => [...utf8.encode(text)],
+  decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
+  special: (content) => 256 + SPECIALS.indexOf(content),
+  vocabSize: 256 + SPECIALS.length,
+  specialIds: new Set(SPECIALS.map((_, i) => 256 + i)),
+  pieces: { bytes: (id) => Uint8Array.of(32 + (id % 90)), strippedSpaces: 0 },
+};
+
+/** The report as a table. */
+export function askTable(report: AskReport): string {
+  const { shape, weights, device, loadMs, items, promptTokens, requests } = report;
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
+  const row = (name: string, cell: (t: Timings) => string) => [name, ...requests.map(cell)];
+  return [
+    `${shape} and oryxvit, random ${weights} weights, ${device}; loaded in ${seconds(loadMs)}`,
+    ...items.map(
+      (i) => `${i.modality} ${i.source.width}x${i.source.height} at ${i.size.width}x${i.size.height}`,
+    ),
+    `prompt of ${promptTokens} tokens, ${items.reduce((sum, i) => sum + i.visualTokens, 0)} of them visual`,
+    aligned([
+      ["", "first", "again"],
+      row("reading media", (t) => seconds(t.decodeMs)),
+      row("encoding", (t) => seconds(t.encodeMs)),
+      row("prefill", (t) => seconds(t.prefillMs)),
+      row("first token after", (t) => seconds(t.firstTokenMs)),
+      row("then", (t) => `${t.tokensPerSecond.toFixed(1)} tok/s`),
+    ]),
+    processLine(report.process),
+  ].join("\n");
+}
