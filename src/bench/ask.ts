@@ -1,18 +1,22 @@
+import type { StoredTensor } from "../core/tensor.ts";
 import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
-import { loadModel } from "../engine/load.ts";
+import { type LoadedModel, loadModel } from "../engine/load.ts";
 import type { OpenMedia } from "../engine/media.ts";
-import type { ItemPlan, Timings } from "../engine/request.ts";
+import type { EngineParts } from "../engine/parts.ts";
+import type { Answer, ItemPlan, Progress, Timings } from "../engine/request.ts";
 import type { RgbImage } from "../media/media.ts";
+import type { OryxConfig } from "../model/config.ts";
 import type { Size } from "../model/visual.ts";
 import { openMedia } from "../node/media.ts";
-import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import type { Runtime } from "../runtime/session.ts";
 import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
+import { withRandomModel } from "./loaded.ts";
 import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape, ORYX_VIT } from "./shapes.ts";
-import { RandomWeights, type WeightType } from "./weights.ts";
+import type { WeightType } from "./weights.ts";
 
 export interface AskBenchOptions extends NodeRuntimeOptions {
   shape: LanguageShape;
@@ -23,7 +27,7 @@ export interface AskBenchOptions extends NodeRuntimeOptions {
   /** Tokens of the answer. */
   tokens: number;
   signal?: AbortSignal | undefined;
-  onStep?: OnStep;
+  onStep?: OnStep | undefined;
 }
 
 export interface AskReport {
@@ -45,64 +49,56 @@ const QUESTION = "What is happening here, and how do you know? Describe it in on
 
 /**
  * A whole request to a model of a published shape with random weights: from the file to the answer.
- * @throws OryxError `bad_option`, `runtime_*`, `media_*`, `aborted`
+ * @throws OryxError `bad_option`, `disk`, `runtime_*`, `media_*`, `aborted`
  */
-export async function benchAsk(options: AskBenchOptions): Promise<AskReport> {
-  const { shape, weights, media, size, tokens, signal, onStep = () => {}, ...rest } = options;
+export function benchAsk(options: AskBenchOptions): Promise<AskReport> {
+  const { shape, weights } = options;
   const config = configOf(shape);
-  onStep("making weights");
   const expected = [...expectedLanguageTensors(config, COMPRESSOR_WIDTH), ...expectedVisionTensors(ORYX_VIT)];
-  const random = await RandomWeights.create(new Map(expected), weights);
-  const runtime = await createNodeRuntime(rest).catch((error) => {
-    random.remove();
-    throw error;
-  });
-  try {
-    onStep("loading");
-    const start = performance.now();
-    const { tensors } = random;
-    const source = { config: config.language, visionShape: ORYX_VIT, language: tensors, vision: tensors };
-    const model = await loadModel(runtime, source);
-    const loadMs = performance.now() - start;
-    random.remove();
-    const engine = new Engine({
-      ...model,
-      cache: new KvCache(config.language, { slots: 1, capacity: CONTEXT, type: "f32" }),
-      tokenizer: BYTES,
-      style: config.family,
-      stopIds: new Set(), // so that an answer is as long as it was asked to be
-      openMedia: media.length > 0 ? openMedia : picture(size),
-      close: () => runtime.close(),
-      sampling: (request) => request,
+  const load = (runtime: Runtime, tensors: ReadonlyMap<string, StoredTensor>) =>
+    loadModel(runtime, {
+      config: config.language,
+      visionShape: ORYX_VIT,
+      language: tensors,
+      vision: tensors,
     });
-    const request = { question: QUESTION, media: media.length > 0 ? media : ["picture"], maxTokens: tokens };
-    const answers = [];
-    const watch = new Watch();
-    for (let run = 0; run < RUNS; run++) {
-      const onProgress = ({ stage, done, total }: { stage: string; done: number; total: number }) =>
-        onStep(`request ${run + 1} of ${RUNS}, ${stage} ${done} of ${total}`);
-      await watch.timed(async () => {
-        answers.push(await engine.ask({ ...request, signal, onProgress }).answer());
-      });
-    }
-    const { items, promptTokens } = answers[0]!.plan;
-    const requests = answers.map((answer) => answer.timings);
-    const { device } = runtime;
-    return {
-      bench: "ask",
-      shape,
-      weights,
-      device,
-      loadMs,
-      items,
-      promptTokens,
-      requests,
-      process: watch.report(),
-    };
-  } finally {
-    await runtime.close();
-    random.remove();
+  return withRandomModel(new Map(expected), options, load, async ({ model, runtime, loadMs }) => {
+    const figures = await measureRequests(model, config, options);
+    return { bench: "ask", shape, weights, device: runtime.device, loadMs, ...figures };
+  });
+}
+
+/** Asks the same question a few times, of a model that is loaded. */
+async function measureRequests(
+  model: LoadedModel,
+  config: OryxConfig,
+  { media, size, tokens, signal, onStep = () => {} }: AskBenchOptions,
+) {
+  const engine = new Engine({
+    ...model,
+    cache: new KvCache(config.language, { slots: 1, capacity: CONTEXT, type: "f32" }),
+    tokenizer: BYTES,
+    style: config.family,
+    stopIds: new Set(), // so that an answer is as long as it was asked to be
+    openMedia: media.length > 0 ? openMedia : picture(size),
+    close: async () => {},
+    sampling: (request) => request,
+  });
+  const request = {
+    question: QUESTION,
+    media: media.length > 0 ? media : ["picture"],
+    maxTokens: tokens,
+    signal,
+  };
+  const answers: Answer[] = [];
+  const watch = new Watch();
+  for (let run = 1; run <= RUNS; run++) {
+    const onProgress = ({ stage, done, total }: Progress) =>
+      onStep(`request ${run} of ${RUNS}, ${stage} ${done} of ${total}`);
+    await watch.timed(async () => answers.push(await engine.ask({ ...request, onProgress }).answer()));
   }
+  const { items, promptTokens } = (answers[0] as Answer).plan;
+  return { items, promptTokens, requests: answers.map((a) => a.timings), process: watch.report() };
 }
 
 /** A picture with a little of everything in it, which takes no decoding. */
@@ -116,7 +112,7 @@ const utf8 = new TextEncoder();
 const SPECIALS = ["<|im_start|>", "<|im_end|>"];
 
 /** A token is a byte: a model of random weights says nothing anyway. */
-const BYTES: Tokenizer = {
+const BYTES: EngineParts["tokenizer"] = {
   encode: (text) => [...utf8.encode(text)],
   decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
   special: (content) => 256 + SPECIALS.indexOf(content),

@@ -1,17 +1,23 @@
-import { describe, expect, it } from "vitest";
-import { elementCount } from "../core/tensor.ts";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { elementCount, type FileRange, type StoredTensor } from "../core/tensor.ts";
 import { loadDecoder } from "../engine/load.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { createNodeRuntime } from "../runtime/node/runtime.ts";
-import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
+import { type ExpectedTensors, expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { fromBfloat16 } from "../weights/floats.ts";
 import { configOf } from "./config.ts";
 import { languageCost, visionCost } from "./cost.ts";
 import { llmTable, measureLlm } from "./llm.ts";
+import { withRandomModel } from "./loaded.ts";
 import { aligned, median, Watch } from "./measure.ts";
+import { benchOnPaper, paperTable } from "./paper.ts";
 import { COMPRESSOR_WIDTH, LANGUAGE_SHAPES, ORYX_VIT } from "./shapes.ts";
 import { benchVideo, videoTable } from "./video.ts";
-import { randomTensors } from "./weights.ts";
+import { RandomWeights, storedBytes, WEIGHT_TYPES, type WeightType } from "./weights.ts";
+
+/** A language model that is measured in no time. */
+const SMALL = { hiddenSize: 64, intermediateSize: 96, layers: 2, heads: 4, headDim: 16, vocabSize: 300 };
 
 describe("the published shapes", () => {
   // Parameters as the models' own pages count them.
@@ -19,6 +25,7 @@ describe("the published shapes", () => {
     "qwen2.5-0.5b": 494_032_768,
     "qwen2.5-1.5b": 1_543_714_304,
     "qwen2.5-7b": 7_615_616_512,
+    "yi-34b": 34_388_917_248,
   };
 
   it.each(LANGUAGE_SHAPES)("%s has as many parameters as the published model", (shape) => {
@@ -60,53 +67,136 @@ describe("what a step costs", () => {
 describe("random weights", () => {
   const shapes = new Map([
     ["a.weight", [1500, 1000]],
+    ["b.weight", [64]],
     ["input_layernorm.weight", [64]],
   ]);
-  const values = (bytes: unknown) => new Float32Array((bytes as Uint8Array).slice().buffer);
+  const made: RandomWeights[] = [];
+  const create = async (expected: ExpectedTensors, weights: WeightType) => {
+    const random = await RandomWeights.create(expected, weights);
+    made.push(random);
+    return random.tensors;
+  };
+  afterEach(() => {
+    for (const random of made.splice(0)) random.remove();
+  });
 
-  it("are the same every time, spread as a new model's, and norms scale by 1", () => {
-    const tensors = randomTensors(shapes, "f32");
-    const a = values(tensors.get("a.weight")?.bytes);
+  const bytes = (tensors: ReadonlyMap<string, StoredTensor>, name: string): Uint8Array => {
+    const { path, offset, byteLength } = tensors.get(name)!.bytes as FileRange;
+    return new Uint8Array(readFileSync(path).subarray(offset, offset + byteLength));
+  };
+  const floats = (tensors: ReadonlyMap<string, StoredTensor>, name: string) =>
+    new Float32Array(bytes(tensors, name).buffer);
+
+  it("are the same every time, spread as a new model's, and norms scale by 1", async () => {
+    const tensors = await create(shapes, "f32");
+    const a = floats(tensors, "a.weight");
     expect(a).toHaveLength(1_500_000);
-    expect(a.subarray(0, 100_000)).toEqual(
-      values(randomTensors(shapes, "f32").get("a.weight")?.bytes).subarray(0, 100_000),
-    );
+    expect(Buffer.from(a.buffer).equals(bytes(await create(shapes, "f32"), "a.weight"))).toBe(true);
     const variance = a.reduce((sum, x) => sum + x * x, 0) / a.length;
     expect(Math.sqrt(variance)).toBeCloseTo(0.02, 4);
     expect(a.reduce((sum, x) => sum + x, 0) / a.length).toBeCloseTo(0, 4);
-    expect(new Set(values(tensors.get("input_layernorm.weight")?.bytes))).toEqual(new Set([1]));
+    expect(new Set(floats(tensors, "input_layernorm.weight"))).toEqual(new Set([1]));
   });
 
-  it("differ from tensor to tensor", () => {
-    const tensors = randomTensors(
-      new Map([
-        ["a", [64]],
-        ["b", [64]],
-      ]),
-      "f32",
-    );
-    const [a, b] = [values(tensors.get("a")?.bytes), values(tensors.get("b")?.bytes)];
-    expect(a.filter((x) => b.includes(x))).toHaveLength(0);
-  });
-
-  it("do not repeat from row to row", () => {
-    const a = values(randomTensors(shapes, "f32").get("a.weight")?.bytes);
+  it("differ from tensor to tensor, and from row to row", async () => {
+    const tensors = await create(shapes, "f32");
+    const a = floats(tensors, "a.weight");
+    expect(floats(tensors, "b.weight").filter((x) => a.subarray(0, 64).includes(x))).toHaveLength(0);
     const rows = new Set(
       Array.from({ length: 1500 }, (_, row) => a.subarray(row * 1000, row * 1000 + 4).join()),
     );
     expect(rows.size).toBe(1500);
   });
 
-  it("are the same in bf16, but for rounding", () => {
-    const a = values(randomTensors(shapes, "f32").get("a.weight")?.bytes);
-    const bytes = randomTensors(shapes, "bf16").get("a.weight")?.bytes as Uint8Array;
-    const b = fromBfloat16(new Uint16Array(bytes.slice().buffer));
+  it("are the same in bf16, but for rounding", async () => {
+    const a = floats(await create(shapes, "f32"), "a.weight");
+    const b = fromBfloat16(new Uint16Array(bytes(await create(shapes, "bf16"), "a.weight").buffer));
     for (let i = 0; i < 1000; i++) expect(Math.abs((b[i] as number) - (a[i] as number))).toBeLessThan(0.0005);
   });
 
-  it("are refused when the machine could not hold them", () => {
+  it("have the same spread in int4 and int8", async () => {
+    const name = "model.layers.0.mlp.up_proj.weight";
+    const tensors = await create(new Map([[name, [640, 320]]]), "auto");
+    const deviation = (values: readonly number[]) =>
+      Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+    const int4 = bytes(tensors, `${name}.int4`);
+    const int4Scales = floats(tensors, `${name}.int4_scales`);
+    const four = [...int4].flatMap((byte, i) =>
+      [byte & 15, byte >> 4].map((q) => (q - 8) * int4Scales[i >> 4]!),
+    );
+    expect(four).toHaveLength(640 * 320);
+    expect(deviation(four)).toBeCloseTo(0.02, 2);
+    const int8Scales = floats(tensors, `${name}.int8_scales`);
+    const eight = [...new Int8Array(bytes(tensors, `${name}.int8`).buffer)].map(
+      (q, i) => q * int8Scales[i % 640]!,
+    );
+    expect(deviation(eight)).toBeCloseTo(0.02, 2);
+  });
+
+  it("are stored as a conversion would store them", async () => {
+    const matrices = new Map([
+      ["model.embed_tokens.weight", [320, 64]],
+      ["model.layers.0.self_attn.q_proj.weight", [64, 64]],
+      ["model.norm.weight", [64]],
+    ]);
+    const names = async (weights: WeightType) =>
+      [...(await create(matrices, weights)).keys()].filter((n) => !n.includes("scales"));
+    const layer = "model.layers.0.self_attn.q_proj.weight";
+    expect(await names("q4")).toEqual([
+      "model.embed_tokens.weight.int4",
+      `${layer}.int4`,
+      "model.norm.weight",
+    ]);
+    expect(await names("auto")).toEqual([
+      "model.embed_tokens.weight.int4",
+      `${layer}.int4`,
+      `${layer}.int8`,
+      "model.norm.weight",
+    ]);
+    expect(await names("w8")).toEqual([
+      "model.embed_tokens.weight",
+      `${layer}.int8`,
+      "model.norm.weight",
+      "lm_head.weight.int8",
+    ]);
+  });
+
+  it("take as many bytes as was foretold", async () => {
+    const { language } = configOf("qwen2.5-0.5b");
+    const expected = expectedLanguageTensors(
+      { ...configOf("qwen2.5-0.5b"), language: { ...language, ...SMALL } },
+      8,
+    );
+    for (const weights of WEIGHT_TYPES) {
+      const tensors = await create(expected, weights);
+      const sum = [...tensors.values()].reduce((n, t) => n + t.bytes.byteLength, 0);
+      expect(storedBytes(expected, weights)).toBe(sum);
+    }
+  });
+
+  it("leave nothing behind", async () => {
+    const random = await RandomWeights.create(shapes, "f32");
+    const { path } = random.tensors.get("a.weight")!.bytes as FileRange;
+    expect(existsSync(path)).toBe(true);
+    random.remove();
+    random.remove();
+    expect(existsSync(dirname(path))).toBe(false);
+  });
+
+  it("are refused when the machine could not hold them", async () => {
     const huge = new Map([["a", [1e6, 1e6]]]);
-    expect(() => randomTensors(huge, "bf16")).toThrow(expect.objectContaining({ code: "bad_option" }));
+    await expect(RandomWeights.create(huge, "bf16")).rejects.toMatchObject({ code: "bad_option" });
+  });
+});
+
+describe("a shape on paper", () => {
+  it("has the bytes of its parameters", () => {
+    const report = benchOnPaper("yi-34b", [512], [8192]);
+    expect(report.parameters).toBe(34_388_917_248);
+    expect(report.bytes.bf16 / report.parameters).toBeCloseTo(2, 2);
+    expect(report.bytes.q4 / report.parameters).toBeCloseTo(0.625, 2);
+    expect(report.cacheBytesPerToken).toBe(60 * 2 * 8 * 128 * 4);
+    expect(paperTable(report)).toContain("34.39 G parameters");
   });
 });
 
@@ -137,23 +227,21 @@ describe("measuring", () => {
 });
 
 describe("a benchmark of a language model", () => {
-  it("measures every setting that was asked for, and leaves the fillings as they were", async () => {
-    const { language: published } = configOf("qwen2.5-0.5b");
-    const small = { hiddenSize: 64, intermediateSize: 96, layers: 2, heads: 4, headDim: 16, vocabSize: 300 };
-    const config: LanguageConfig = { ...published, ...small };
-    const shapes = expectedLanguageTensors({ ...configOf("qwen2.5-0.5b"), language: config }, 8);
-    const runtime = await createNodeRuntime();
-    try {
-      const decoder = await loadDecoder(runtime, { config, language: randomTensors(shapes, "bf16") });
+  it.each(["bf16", "auto"] as const)(
+    "measures every setting that was asked for, with %s weights",
+    async (weights) => {
+      const full = configOf("qwen2.5-0.5b");
+      const config: LanguageConfig = { ...full.language, ...SMALL };
+      const expected = expectedLanguageTensors({ ...full, language: config }, 8);
       const steps: string[] = [];
+      const measures = { prompts: [5, 70], slots: [64, 256], contexts: [32, 200], steps: 3 };
       const onStep = (step: string) => steps.push(step);
-      const figures = await measureLlm(decoder, {
-        prompts: [5, 70],
-        slots: [64, 256],
-        contexts: [32, 200],
-        steps: 3,
-        onStep,
-      });
+      const figures = await withRandomModel(
+        expected,
+        { weights, onStep },
+        (runtime, language) => loadDecoder(runtime, { config, language }),
+        ({ model }) => measureLlm(model, { ...measures, weights, onStep }),
+      );
       expect(figures.prefill.map((p) => p.tokens)).toEqual([5, 70]);
       expect(figures.slots.map((d) => [d.filled, d.capacity])).toEqual([
         [56, 64],
@@ -170,17 +258,15 @@ describe("a benchmark of a language model", () => {
       const table = llmTable({
         bench: "llm",
         shape: "qwen2.5-0.5b",
-        weights: "bf16",
+        weights,
         device: "cpu",
         loadMs: 1,
         ...figures,
       });
       expect(table).toMatch(/decode with 256 slots runs at \d+\.\d\d times the speed with 64/);
       expect(table).toMatch(/decode with 200 tokens cached runs at \d+\.\d\d times the speed with 32/);
-    } finally {
-      await runtime.close();
-    }
-  });
+    },
+  );
 });
 
 describe("a benchmark of a video", () => {

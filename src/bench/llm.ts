@@ -3,13 +3,14 @@ import type { Decoder } from "../engine/decoder.ts";
 import { KvSlot } from "../engine/kv.ts";
 import { loadDecoder } from "../engine/load.ts";
 import { Sampler } from "../engine/sampler.ts";
-import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
 import { languageCost } from "./cost.ts";
+import { withRandomModel } from "./loaded.ts";
 import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
-import { RandomWeights, type WeightType } from "./weights.ts";
+import type { WeightType } from "./weights.ts";
 
 /** What is measured of a language model. */
 export interface LlmMeasures {
@@ -23,7 +24,7 @@ export interface LlmMeasures {
   steps: number;
   /** How the weights are stored, for the bytes that a step reads. */
   weights: WeightType;
-  onStep?: OnStep;
+  onStep?: OnStep | undefined;
 }
 
 export interface LlmBenchOptions extends NodeRuntimeOptions, LlmMeasures {
@@ -86,28 +87,19 @@ const MARGIN = 8;
 const PREFILL_RUNS = 2;
 const WARM_UP_STEPS = 2;
 
-/** Speed of a language model of a published shape, with random weights. @throws OryxError `bad_option`, `runtime_*` */
-export async function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
-  const { shape, weights, device, threads, libraryPath, ...measures } = options;
+/** Speed of a language model of a published shape. @throws OryxError `bad_option`, `disk`, `runtime_*` */
+export function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
+  const { shape, weights } = options;
   const config = configOf(shape);
-  measures.onStep?.("making weights");
-  const random = await RandomWeights.create(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
-  const runtime = await createNodeRuntime({ device, threads, libraryPath }).catch((error) => {
-    random.remove();
-    throw error;
-  });
-  try {
-    measures.onStep?.("loading");
-    const start = performance.now();
-    const decoder = await loadDecoder(runtime, { config: config.language, language: random.tensors });
-    const loadMs = performance.now() - start;
-    random.remove();
-    const figures = await measureLlm(decoder, { ...measures, weights });
-    return { bench: "llm", shape, weights, device: runtime.device, loadMs, ...figures };
-  } finally {
-    await runtime.close();
-    random.remove();
-  }
+  return withRandomModel(
+    expectedLanguageTensors(config, COMPRESSOR_WIDTH),
+    options,
+    (runtime, language) => loadDecoder(runtime, { config: config.language, language }),
+    async ({ model, runtime, loadMs }) => {
+      const figures = await measureLlm(model, options);
+      return { bench: "llm", shape, weights, device: runtime.device, loadMs, ...figures };
+    },
+  );
 }
 
 /** Speed of a language model that is loaded. */

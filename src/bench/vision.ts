@@ -1,15 +1,18 @@
+import type { StoredTensor } from "../core/tensor.ts";
 import type { VisionEncoder } from "../engine/encoder.ts";
 import { loadEncoder } from "../engine/load.ts";
 import type { RgbImage } from "../media/media.ts";
 import { DEFAULT_COMPRESSION, viewTokens } from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
-import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
+import type { Runtime } from "../runtime/session.ts";
 import { type ExpectedTensors, expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
 import { visionCost } from "./cost.ts";
+import { withRandomModel } from "./loaded.ts";
 import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, ORYX_VIT } from "./shapes.ts";
-import { RandomWeights, type WeightType } from "./weights.ts";
+import type { WeightType } from "./weights.ts";
 
 export interface VisionBenchOptions extends NodeRuntimeOptions {
   weights: WeightType;
@@ -17,7 +20,7 @@ export interface VisionBenchOptions extends NodeRuntimeOptions {
   batches: readonly number[];
   /** Side of a frame, pixels. */
   side: number;
-  onStep?: OnStep;
+  onStep?: OnStep | undefined;
 }
 
 export const VISION_DEFAULTS = { weights: "f32", batches: [1, 4], side: 448 } as const;
@@ -48,40 +51,26 @@ const LANGUAGE_MODEL = "qwen2.5-7b";
 /** Runs of each batch; the fastest counts. */
 const RUNS = 2;
 
-/** Speed of OryxViT, compressor and projector on square frames of a video. @throws OryxError `bad_option`, `runtime_*` */
-export async function benchVision(options: VisionBenchOptions): Promise<VisionReport> {
-  const { weights, batches, side, onStep = () => {}, ...rest } = options;
-  onStep("making weights");
-  const random = await RandomWeights.create(expectedTower(), weights);
-  const runtime = await createNodeRuntime(rest).catch((error) => {
-    random.remove();
-    throw error;
-  });
-  try {
-    onStep("loading");
-    const start = performance.now();
-    const { tensors } = random;
-    const { language: config } = configOf(LANGUAGE_MODEL);
-    const source = { config, visionShape: ORYX_VIT, language: tensors, vision: tensors };
-    const encoder = await loadEncoder(runtime, source);
-    const loadMs = performance.now() - start;
-    random.remove();
+/** Speed of OryxViT, compressor and projector on square frames of a video. @throws OryxError `bad_option`, `disk`, `runtime_*` */
+export function benchVision(options: VisionBenchOptions): Promise<VisionReport> {
+  const { weights, batches, side, onStep = () => {} } = options;
+  const { language: config } = configOf(LANGUAGE_MODEL);
+  const load = (runtime: Runtime, tensors: ReadonlyMap<string, StoredTensor>) =>
+    loadEncoder(runtime, { config, visionShape: ORYX_VIT, language: tensors, vision: tensors });
+  return withRandomModel(expectedTower(), options, load, async ({ model, runtime, loadMs }) => {
     const patches = (side / PATCH) ** 2;
     const { operations } = visionCost(ORYX_VIT, patches);
     const watch = new Watch();
     const figures: BatchFigures[] = [];
     for (const frames of batches) {
-      const frameMs = await fastest(encoder, frames, side, watch, onStep);
+      const frameMs = await fastest(model, frames, side, watch, onStep);
       figures.push({ frames, frameMs, framesPerSecond: 1000 / frameMs, gops: operations / frameMs / 1e6 });
     }
     const visualTokens = viewTokens({ width: side, height: side }, DEFAULT_COMPRESSION.video);
     const { device } = runtime;
     const shape = { shape: "oryxvit", weights, device, side, patches, visualTokens } as const;
     return { bench: "vision", ...shape, loadMs, batches: figures, process: watch.report() };
-  } finally {
-    await runtime.close();
-    random.remove();
-  }
+  });
 }
 
 /** The vision tower, and the connector behind it. */

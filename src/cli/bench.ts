@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { LANGUAGE_SHAPES, type LanguageShape } from "../bench/shapes.ts";
-import type { WeightType } from "../bench/weights.ts";
+import { LANGUAGE_SHAPES, type LanguageShape, ON_PAPER } from "../bench/shapes.ts";
+import { WEIGHT_TYPES, type WeightType } from "../bench/weights.ts";
 import type { Device } from "../runtime/session.ts";
 import { wholeNumber } from "./numbers.ts";
 import { addOutputOptions } from "./options.ts";
@@ -21,6 +21,12 @@ interface LlmCommandOptions extends RuntimeChoice {
   steps: number;
 }
 
+interface AskCommandOptions extends RuntimeChoice {
+  shape: LanguageShape;
+  weights: WeightType;
+  tokens: number;
+}
+
 interface VisionCommandOptions extends RuntimeChoice {
   weights: WeightType;
   batch: number[];
@@ -31,11 +37,13 @@ const NOTES = `
 Shapes are those of published models, weights are random: nothing is downloaded.
 
 Examples:
-  oryx bench llm --shape qwen2.5-0.5b --prompt 128,512,2048
-  oryx bench vision --batch 1,4
+  oryx bench llm --shape qwen2.5-0.5b --weights auto --prompt 128,512,2048
+  oryx bench llm --shape yi-34b          (on paper: its size and cost)
+  oryx bench vision --weights w8 --batch 1,4
+  oryx bench ask --shape qwen2.5-7b --weights q4 photo.jpg
   oryx bench video film.mp4`;
 
-/** `oryx bench llm|vision|video` */
+/** `oryx bench llm|vision|ask|video` */
 export function registerBench(program: Command, shell: Shell): void {
   const bench = program
     .command("bench")
@@ -44,6 +52,7 @@ export function registerBench(program: Command, shell: Shell): void {
     .addHelpText("after", NOTES);
   registerLlm(bench, shell);
   registerVision(bench, shell);
+  registerAsk(bench, shell);
   registerVideo(bench, shell);
 }
 
@@ -51,8 +60,8 @@ function registerLlm(bench: Command, shell: Shell): void {
   const command = bench
     .command("llm")
     .description("Prefill and decode speed of a language model, and whether a step copies its cache.")
-    .addOption(new Option("--shape <name>", "whose shape").choices(LANGUAGE_SHAPES).default("qwen2.5-0.5b"))
-    .addOption(weightsOption())
+    .addOption(shapeOption(LANGUAGE_SHAPES))
+    .addOption(weightsOption(WEIGHT_TYPES))
     .option("--prompt <tokens>", "lengths of prompts", counts(1, 131_072), [128, 512])
     .option(
       "--slots <tokens>",
@@ -65,6 +74,10 @@ function registerLlm(bench: Command, shell: Shell): void {
   addRuntimeOptions(command);
   command.action(
     async ({ prompt: prompts, shape, weights, slots, contexts, steps, ...rest }: LlmCommandOptions) => {
+      if (ON_PAPER.includes(shape)) {
+        const { benchOnPaper, paperTable } = await import("../bench/paper.ts");
+        return report(shell, async () => benchOnPaper(shape, prompts, contexts), paperTable);
+      }
       const { benchLlm, llmTable } = await import("../bench/llm.ts");
       const options = { shape, weights, prompts, slots, contexts, steps, ...runtimeOptions(rest) };
       await report(shell, (onStep) => benchLlm({ ...options, onStep }), llmTable);
@@ -76,7 +89,7 @@ function registerVision(bench: Command, shell: Shell): void {
   const command = bench
     .command("vision")
     .description("Frames a second through OryxViT, the compressor and the projector.")
-    .addOption(weightsOption())
+    .addOption(weightsOption(["f32", "bf16", "w8"]))
     .option("--batch <frames>", "frames in one run", counts(1, 256), [1, 4])
     .option("--side <pixels>", "side of a frame, a multiple of 32", frameSide, 448);
   addRuntimeOptions(command);
@@ -84,6 +97,24 @@ function registerVision(bench: Command, shell: Shell): void {
     const { benchVision, visionTable } = await import("../bench/vision.ts");
     const options = { batches, weights, side, ...runtimeOptions(rest) };
     await report(shell, (onStep) => benchVision({ ...options, onStep }), visionTable);
+  });
+}
+
+function registerAsk(bench: Command, shell: Shell): void {
+  const runnable = LANGUAGE_SHAPES.filter((shape) => !ON_PAPER.includes(shape));
+  const command = bench
+    .command("ask")
+    .description("A whole request: from images and videos to an answer's first token and its last.")
+    .argument("[media...]", "images and videos; none: a picture of 1280x720 that is made up")
+    .addOption(shapeOption(runnable))
+    .addOption(weightsOption(WEIGHT_TYPES))
+    .option("--tokens <n>", "tokens of the answer", wholeNumber(1, 10_000), 32);
+  addRuntimeOptions(command);
+  command.action(async (media: string[], { shape, weights, tokens, ...rest }: AskCommandOptions) => {
+    const { benchAsk, askTable } = await import("../bench/ask.ts");
+    const size = { width: 1280, height: 720 };
+    const options = { shape, weights, tokens, media, size, signal: shell.signal, ...runtimeOptions(rest) };
+    await report(shell, (onStep) => benchAsk({ ...options, onStep }), askTable);
   });
 }
 
@@ -129,8 +160,12 @@ function runtimeOptions({ device, threads }: RuntimeChoice) {
   return { ...(device && { device }), ...(threads && { threads }) };
 }
 
-function weightsOption(): Option {
-  return new Option("--weights <type>", "how weights are stored").choices(["f32", "bf16"]).default("f32");
+function shapeOption(shapes: readonly LanguageShape[]): Option {
+  return new Option("--shape <name>", "whose shape").choices(shapes).default("qwen2.5-0.5b");
+}
+
+function weightsOption(types: readonly WeightType[]): Option {
+  return new Option("--weights <type>", "how weights are stored").choices(types).default("f32");
 }
 
 /** Numbers with commas between them. */

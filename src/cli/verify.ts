@@ -12,6 +12,7 @@ interface VerifyCommandOptions {
   threads?: number;
   only?: string;
   thorough?: boolean;
+  model?: string;
 }
 
 const NOTES = `
@@ -20,7 +21,8 @@ Pixels and tokens must be the same, every later stage within a relative error of
 
 Examples:
   oryx verify test/fixtures/oryx-qwen-tiny
-  oryx verify golden/ --only video --thorough`;
+  oryx verify golden/ --only video --thorough
+  oryx verify golden/ --model converted/`;
 
 /** `oryx verify DIR` */
 export function registerVerify(program: Command, shell: Shell): void {
@@ -31,6 +33,10 @@ export function registerVerify(program: Command, shell: Shell): void {
       "Run a model on the cases beside it, and compare every stage with what a reference computed.",
     )
     .argument("<dir>", "a model's folder with a reference in it")
+    .option(
+      "--model <dir>",
+      "instead: how often another form of the model, a converted one say, says the same",
+    )
     .option("--only <case>", "only the case of this name")
     .option("--thorough", "also generate in small chunks and without a cache, and compare the tokens")
     .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
@@ -38,7 +44,39 @@ export function registerVerify(program: Command, shell: Shell): void {
   addOutputOptions(command, "print every check as one JSON object");
   command
     .addHelpText("after", NOTES)
-    .action((dir: string, options: VerifyCommandOptions) => verifyFolder(dir, options, shell));
+    .action((dir: string, { model, ...options }: VerifyCommandOptions) =>
+      model === undefined ? verifyFolder(dir, options, shell) : compareModels(dir, model, options, shell),
+    );
+}
+
+async function compareModels(
+  dir: string,
+  model: string,
+  options: VerifyCommandOptions,
+  shell: Shell,
+): Promise<void> {
+  const { agreement } = await import("../verify/agreement.ts");
+  const { device, threads, only } = options;
+  const line = new StatusLine(shell.io.stderr, shell.isWatched);
+  line.show("computing both", true);
+  try {
+    const report = await agreement(dir, model, {
+      ...(device && { device }),
+      ...(threads && { threads }),
+      ...(only !== undefined && { only }),
+      signal: shell.signal,
+    });
+    line.clear();
+    if (shell.json) return shell.printJson(report);
+    const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+    for (const { of, same, places, logitsError } of report.cases) {
+      const tokens = `${percent(same / places).padStart(6)} of ${places} tokens`;
+      shell.print(`${of.padEnd(12)} ${tokens}, logits differ by ${percent(logitsError)}\n`);
+    }
+    shell.print(`the same most likely token in ${percent(report.top1)} of all places\n`);
+  } finally {
+    line.clear();
+  }
 }
 
 async function verifyFolder(dir: string, options: VerifyCommandOptions, shell: Shell): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
@@ -272,12 +272,20 @@ describe("where it goes", () => {
   it("lets one conversion at a time into a folder, and takes over from one that has died", async () => {
     const out = fresh();
     const both = await Promise.allSettled([convert(QWEN, out, Q4), convert(QWEN, out, Q4)]);
-    const refused = both.filter((end) => end.status === "rejected").map(({ reason }) => reason.code);
-    expect(["locked", "bad_option"]).toContain(refused[0]);
-    expect(refused).toHaveLength(1);
+    const refused = both.filter((end) => end.status === "rejected").map(({ reason }) => reason.message);
+    expect(refused).toEqual([`${out} is there already`]);
+    const held = fresh();
+    await writeFile(`${held}.lock`, `${process.pid} ${hostname()} x`);
+    const holder = setTimeout(() => utimes(`${held}.lock`, new Date(), new Date()), 300);
+    expect((await errorOf(convert(QWEN, held, Q4))).code).toBe("locked");
+    clearTimeout(holder);
+    expect(await readdir(root)).not.toContain(`${held}.partial`);
+    const dead = fresh();
+    await writeFile(`${dead}.lock`, `${2 ** 30} ${hostname()} x`);
+    await convert(QWEN, dead, Q4);
+    expect((await stat(dead)).isDirectory()).toBe(true);
     const late = fresh();
     await writeFile(`${late}.lock`, "1 another-machine x");
-    expect((await errorOf(convert(QWEN, late, Q4))).code).toBe("locked");
     const minuteAgo = new Date(Date.now() - 60_000);
     await utimes(`${late}.lock`, minuteAgo, minuteAgo);
     await convert(QWEN, late, Q4);

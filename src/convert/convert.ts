@@ -81,9 +81,11 @@ export async function convert(src: string, out: string, options: ConvertOptions)
     throw new OryxError("bad_option", problem, "give the folder of the model as it was published");
   }
   const plan = planConversion(checkpoint, options);
-  await checkPlace(place, options.force ?? false);
   await onDisk(`make ${dirname(place)}`, () => mkdir(dirname(place), { recursive: true }));
-  return withLock(`${place}.lock`, () => convertLocked(checkpoint, plan, place, options, disk));
+  return withLock(`${place}.lock`, async () => {
+    await checkPlace(place, options.force ?? false);
+    return convertLocked(checkpoint, plan, place, options, disk);
+  });
 }
 
 async function convertLocked(

@@ -8,14 +8,24 @@ const BEAT_MS = 2_000;
 /** A holder that has not beaten for this long is gone: stopped, or on a machine that is off. */
 const STALE_MS = 30_000;
 
+/** How long a holder that may be dying is watched, and how often: one that lives beats in this time. */
+const WATCH_MS = 3 * BEAT_MS;
+const POLL_MS = 100;
+
 /**
  * Runs an action while no other process holds the lock file. Its holder keeps its time fresh; the lock of a
- * process that has ended is taken over.
- * @throws OryxError `locked` at once when another holds it, `disk`
+ * process that has ended is taken over. A killed process can take seconds to end while the disk is busy.
+ * @throws OryxError `locked` when another holds it: at the sight of a beat, or after six seconds; `disk`
  */
 export async function withLock<T>(path: string, action: () => Promise<T>): Promise<T> {
   const mine = `${process.pid} ${hostname()} ${randomUUID()}`;
-  if (!(await tryLock(path, mine)) && !((await takeAway(path)) && (await tryLock(path, mine)))) {
+  const beaten = await beatOf(path);
+  const deadline = performance.now() + WATCH_MS;
+  while (!(await tryLock(path, mine)) && !((await takeAway(path)) && (await tryLock(path, mine)))) {
+    if (beaten === (await beatOf(path)) && performance.now() < deadline) {
+      await new Promise((done) => setTimeout(done, POLL_MS));
+      continue;
+    }
     const remedy = `wait for it; if there is none, remove ${path}`;
     throw new OryxError("locked", `another conversion is writing here: it holds ${path}`, remedy);
   }
@@ -34,6 +44,11 @@ export async function withLock<T>(path: string, action: () => Promise<T>): Promi
     // Left by a process that was killed while it took a lock over.
     await rm(`${path}.stale`, { force: true });
   }
+}
+
+/** When the holder last beat; undefined without one. */
+async function beatOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.mtimeMs;
 }
 
 function tryLock(path: string, mine: string): Promise<boolean> {
@@ -66,8 +81,8 @@ async function takeAway(path: string): Promise<boolean> {
 }
 
 async function isAbandoned(path: string, holder: string): Promise<boolean> {
-  const beaten = await stat(path).catch(() => undefined);
-  if (beaten === undefined || Date.now() - beaten.mtimeMs > STALE_MS) return true;
+  const beaten = await beatOf(path);
+  if (beaten === undefined || Date.now() - beaten > STALE_MS) return true;
   const [pid, host] = holder.split(" ");
   return host === hostname() && !isRunning(Number(pid));
 }

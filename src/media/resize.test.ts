@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { RgbImage } from "./media.ts";
-import { type ResizeFilter, resize } from "./resize.ts";
+import { type ResizeFilter, resize, resizeInSteps } from "./resize.ts";
 
 interface Golden {
   seed: number;
@@ -32,6 +32,36 @@ test.each(goldens)("resizes $width x $height to $toWidth x $toHeight ($filter) a
   const resized = resize(generated(golden), golden.toWidth, golden.toHeight, golden.filter);
   expect([resized.width, resized.height]).toEqual([golden.toWidth, golden.toHeight]);
   expect(createHash("sha256").update(resized.data).digest("hex")).toBe(golden.sha256);
+});
+
+test.each([
+  [4001, 3001, 1001, 701, "bicubic"],
+  [301, 203, 3000, 2001, "lanczos"],
+  [3001, 2000, 3001, 99, "bilinear"],
+] as const)(
+  "gives the same bytes in steps: %d x %d to %d x %d (%s)",
+  async (width, height, toWidth, toHeight, filter) => {
+    const image = generated({ ...goldens[0]!, width, height });
+    const before = createHash("sha256").update(image.data).digest("hex");
+    const inSteps = await resizeInSteps(image, toWidth, toHeight, { filter });
+    const atOnce = resize(image, toWidth, toHeight, filter);
+    expect([inSteps.width, inSteps.height]).toEqual([toWidth, toHeight]);
+    expect(Buffer.compare(inSteps.data, atOnce.data)).toBe(0);
+    expect(createHash("sha256").update(image.data).digest("hex")).toBe(before);
+  },
+);
+
+test("stops a large resize at the signal, and lets the event loop turn until then", async () => {
+  const image = { width: 8000, height: 6000, data: new Uint8Array(3 * 8000 * 6000) };
+  const controller = new AbortController();
+  setImmediate(() => controller.abort());
+  const resizing = resizeInSteps(image, 2000, 1500, { signal: controller.signal });
+  await expect(resizing).rejects.toMatchObject({ code: "aborted" });
+});
+
+test("refuses a bad size in steps too", async () => {
+  const image = { width: 1, height: 1, data: new Uint8Array(3) };
+  await expect(resizeInSteps(image, 0, 1)).rejects.toMatchObject({ code: "bad_option" });
 });
 
 test("takes bicubic when no filter is named", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { atOnce } from "./steps.ts";
 import { orient } from "./video-orient.ts";
 
 /** A picture of grey levels, one string per row. */
@@ -22,6 +23,6 @@ describe("orient", () => {
     [0, true, picture("321", "654")],
     [90, true, picture("14", "25", "36")],
   ])("turns %i degrees clockwise, mirrored: %s", (rotation, mirrored, shown) => {
-    expect(orient(stored, { rotation, mirrored })).toEqual(shown);
+    expect(atOnce(orient(stored, { rotation, mirrored }))).toEqual(shown);
   });
 });

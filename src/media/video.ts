@@ -2,7 +2,7 @@ import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { toRgb } from "./colour.ts";
 import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
-import { inSteps } from "./steps.ts";
+import { inSteps, type Steps } from "./steps.ts";
 import { type Container, containerOf } from "./video-container.ts";
 import { decodeShots } from "./video-decode.ts";
 import type { DecodedPicture, VideoDecoder, VideoDecoderFactory } from "./video-decoder.ts";
@@ -138,10 +138,21 @@ class DemuxedVideo implements Video {
     signal: AbortSignal | undefined,
   ): Promise<RgbImage> {
     const { width, height } = size ?? this;
-    const rgb = await inSteps(toRgb(picture.image), signal);
+    const rgb = await inSteps(this.#colours(picture), signal);
     const upright = await inSteps(orient(rgb, this.#track.header.orientation), signal);
     if (upright.width === width && upright.height === height) return upright;
     return resizeInSteps(upright, width, height, { signal });
+  }
+
+  /** Looks again after every pause: closing the video frees the decoder's memory, and the picture lies in it. */
+  *#colours({ image }: DecodedPicture): Steps<RgbImage> {
+    const steps = toRgb(image);
+    for (;;) {
+      this.#requireOpen();
+      const step = steps.next();
+      if (step.done) return step.value;
+      yield;
+    }
   }
 
   #requireOpen(): void {

@@ -44,11 +44,7 @@ export async function runCase(
   const samples = new Map(
     golden.stages.map(({ name, stride, kept }) => [name, new StageSample(stride, kept.shape[0] as number)]),
   );
-  const visuals = await encodeVisuals(model, golden, samples, options.signal);
-  const prompt = promptOf(model, golden, visuals.length);
-  const sequence = prompt.map(
-    (t): Stretch => (typeof t === "number" ? { ids: [t] } : (visuals[t.visual] as Stretch)),
-  );
+  const { prompt, sequence } = await readCase(model, golden, samples, options.signal);
   const inputIds = prompt.map((t) => (typeof t === "number" ? t : VISUAL_ID));
   const generation = { model, sequence, count: golden.greedy.length, signal: options.signal };
   const { logits, greedy } = await generate(generation);
@@ -69,6 +65,21 @@ export async function runCase(
     checks.push(checkTokens(golden.name, "greedy_uncached", await generateUncached(generation), greedy));
   }
   return checks;
+}
+
+/** The case's prompt, and the same with its visuals encoded in their places. */
+export async function readCase(
+  model: VerifiedModel,
+  golden: GoldenCase,
+  samples: ReadonlyMap<string, StageSample>,
+  signal: AbortSignal | undefined,
+): Promise<{ prompt: PromptToken[]; sequence: Stretch[] }> {
+  const visuals = await encodeVisuals(model, golden, samples, signal);
+  const prompt = promptOf(model, golden, visuals.length);
+  const sequence = prompt.map(
+    (t): Stretch => (typeof t === "number" ? { ids: [t] } : (visuals[t.visual] as Stretch)),
+  );
+  return { prompt, sequence };
 }
 
 /** The prompt as the reference made it: visuals first, then the question as it is. */

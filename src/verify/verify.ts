@@ -33,7 +33,7 @@ export async function verify(dir: string, options: VerifyOptions = {}): Promise<
   const cases = choose(await readGolden(dir), only);
   const runtime = new ObservingRuntime(await createNodeRuntime(runtimeOptions));
   try {
-    const model = await load(checkpoint, runtime);
+    const model = await loadVerified(checkpoint, runtime);
     const checks: Check[] = [];
     for (const golden of cases) {
       const found = await runCase(model, golden, { thorough, signal });
@@ -47,14 +47,17 @@ export async function verify(dir: string, options: VerifyOptions = {}): Promise<
   }
 }
 
-function choose(cases: readonly GoldenCase[], only: string | undefined): readonly GoldenCase[] {
+export function choose(cases: readonly GoldenCase[], only: string | undefined): readonly GoldenCase[] {
   const chosen = only === undefined ? cases : cases.filter((c) => c.name === only);
   if (chosen.length > 0) return chosen;
   const names = cases.map((c) => c.name).join(", ");
   throw new OryxError("bad_option", `there is no case ${JSON.stringify(only)}`, `the folder has ${names}`);
 }
 
-async function load(checkpoint: Checkpoint, runtime: ObservingRuntime): Promise<VerifiedModel> {
+export async function loadVerified(
+  checkpoint: Checkpoint,
+  runtime: ObservingRuntime,
+): Promise<VerifiedModel> {
   const { config, generation } = checkpoint;
   const tokenizer = await openTokenizer(checkpoint.dir);
   const { decoder, encoder } = await loadModel(runtime, { ...checkpoint, config: config.language });
