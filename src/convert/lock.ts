@@ -19,10 +19,12 @@ const POLL_MS = 100;
  */
 export async function withLock<T>(path: string, action: () => Promise<T>): Promise<T> {
   const mine = `${process.pid} ${hostname()} ${randomUUID()}`;
-  const beaten = await beatOf(path);
+  let beaten: number | undefined;
   const deadline = performance.now() + WATCH_MS;
   while (!(await tryLock(path, mine)) && !((await takeAway(path)) && (await tryLock(path, mine)))) {
-    if (beaten === (await beatOf(path)) && performance.now() < deadline) {
+    const before = beaten;
+    beaten = await beatOf(path);
+    if ((before === undefined || before === beaten) && performance.now() < deadline) {
       await new Promise((done) => setTimeout(done, POLL_MS));
       continue;
     }

@@ -14,6 +14,19 @@ export const DTYPE_BYTES: Readonly<Record<DType, number>> = {
   bool: 1,
 };
 
+/** ONNX's and ONNX Runtime's numbers for element types (TensorProto.DataType). */
+export const ONNX_DTYPE: Readonly<Record<DType, number>> = {
+  f32: 1,
+  u8: 2,
+  i8: 3,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  f64: 11,
+  bf16: 16,
+};
+
 /** The typed array whose memory holds elements of each type; f16 and bf16 are raw 16-bit words. */
 export interface DTypeArrays {
   f32: Float32Array;

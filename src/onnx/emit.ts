@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { ONNX_DTYPE } from "../core/dtype.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import type { Shape } from "../graph/dim.ts";
-import { ONNX_DTYPE } from "../graph/ops.ts";
 import type { Apply, Attribute, Graph, Operand } from "../graph/tensor.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { DimEmitter } from "./dims.ts";

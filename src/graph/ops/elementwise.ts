@@ -1,4 +1,4 @@
-import type { DType } from "../../core/dtype.ts";
+import { type DType, ONNX_DTYPE } from "../../core/dtype.ts";
 import type { Dim } from "../dim.ts";
 import { apply, broadcast, mismatch, sameDType, tensorAt } from "../infer.ts";
 import { constant, type Op, Tensor } from "../tensor.ts";
@@ -21,19 +21,6 @@ const binary = (name: string, out?: DType): Op => ({
     return [{ dtype: out ?? a.dtype, shape }];
   },
 });
-
-/** ONNX's numbers for element types (TensorProto.DataType). */
-export const ONNX_DTYPE: Readonly<Record<DType, number>> = {
-  f32: 1,
-  u8: 2,
-  i8: 3,
-  i32: 6,
-  i64: 7,
-  bool: 9,
-  f16: 10,
-  f64: 11,
-  bf16: 16,
-};
 
 const Cast: Op = {
   name: "Cast",

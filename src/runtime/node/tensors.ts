@@ -1,24 +1,10 @@
 import koffi from "koffi";
-import type { DType, TypedArray } from "../../core/dtype.ts";
-import { DTYPE_BYTES } from "../../core/dtype.ts";
+import { DTYPE_BYTES, type DType, ONNX_DTYPE, type TypedArray } from "../../core/dtype.ts";
 import { OryxError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import type { TensorData } from "../../core/tensor.ts";
 import { elementCount } from "../../core/tensor.ts";
 import type { Handle, Ort } from "./ort.ts";
-
-/** ONNXTensorElementDataType of each element type. */
-export const ELEMENT_TYPE: Readonly<Record<DType, number>> = {
-  f32: 1,
-  u8: 2,
-  i8: 3,
-  i32: 6,
-  i64: 7,
-  bool: 9,
-  f16: 10,
-  f64: 11,
-  bf16: 16,
-};
 
 const ARRAY_OF = {
   f32: Float32Array,
@@ -87,7 +73,7 @@ export class TensorBridge {
       byteLength,
       this.#shape,
       shape.length,
-      ELEMENT_TYPE[dtype],
+      ONNX_DTYPE[dtype],
       this.#slot,
     );
     return this.#slot[0]!;
@@ -112,7 +98,7 @@ export class TensorBridge {
     const info = this.#slot[0]!;
     try {
       ort.GetTensorElementType(info, number);
-      const known = Object.entries(ELEMENT_TYPE).find(([, code]) => code === number[0]);
+      const known = Object.entries(ONNX_DTYPE).find(([, code]) => code === number[0]);
       if (!known) throw misfit(name, `of element type ${number[0]}`, "an element type of this project");
       ort.GetDimensionsCount(info, this.#slot);
       const shape = new BigInt64Array(Number(this.#slot[0]));

@@ -2,7 +2,7 @@ import { closeSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { parse, relative, sep } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import koffi from "koffi";
-import { DTYPE_BYTES } from "../../core/dtype.ts";
+import { DTYPE_BYTES, ONNX_DTYPE } from "../../core/dtype.ts";
 import { OryxError } from "../../core/errors.ts";
 import type { FileRange, StoredTensor } from "../../core/tensor.ts";
 import { elementCount } from "../../core/tensor.ts";
@@ -15,7 +15,7 @@ import {
 } from "../../onnx/onnx_pb.ts";
 import type { RuntimeModel } from "../session.ts";
 import type { Handle, Ort } from "./ort.ts";
-import { cString, ELEMENT_TYPE, type TensorBridge } from "./tensors.ts";
+import { cString, type TensorBridge } from "./tensors.ts";
 
 /** A model whose weights ONNX Runtime can find. */
 export interface PlacedModel {
@@ -170,7 +170,7 @@ function parseModel(onnx: Uint8Array): ModelProto {
 function checkFits(tensor: TensorProto, stored: StoredTensor): void {
   const declared = tensor.dims.map(Number);
   const is = `${stored.dtype} [${stored.shape}]`;
-  if (tensor.dataType !== ELEMENT_TYPE[stored.dtype] || `${declared}` !== `${stored.shape}`) {
+  if (tensor.dataType !== ONNX_DTYPE[stored.dtype] || `${declared}` !== `${stored.shape}`) {
     const wanted = `element type ${tensor.dataType} [${declared}]`;
     throw weightError("weights_mismatch", tensor.name, `is ${is}, and the model wants ${wanted}`);
   }
