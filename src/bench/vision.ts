@@ -54,10 +54,7 @@ const RUNS = 2;
 /** Speed of OryxViT, compressor and projector on square frames of a video. @throws OryxError `bad_option`, `disk`, `runtime_*` */
 export function benchVision(options: VisionBenchOptions): Promise<VisionReport> {
   const { weights, batches, side, onStep = () => {} } = options;
-  const { language: config } = configOf(LANGUAGE_MODEL);
-  const load = (runtime: Runtime, tensors: ReadonlyMap<string, StoredTensor>) =>
-    loadEncoder(runtime, { config, visionShape: ORYX_VIT, language: tensors, vision: tensors });
-  return withRandomModel(expectedTower(), options, load, async ({ model, runtime, loadMs }) => {
+  return withRandomModel(expectedTower(), options, loadTower, async ({ model, runtime, loadMs }) => {
     const patches = (side / PATCH) ** 2;
     const { operations } = visionCost(ORYX_VIT, patches);
     const watch = new Watch();
@@ -73,11 +70,17 @@ export function benchVision(options: VisionBenchOptions): Promise<VisionReport> 
   });
 }
 
-/** The vision tower, and the connector behind it. */
-function expectedTower(): ExpectedTensors {
+/** OryxViT, and the connector behind it. */
+export function expectedTower(): ExpectedTensors {
   const all = expectedLanguageTensors(configOf(LANGUAGE_MODEL), COMPRESSOR_WIDTH);
   const connector = [...all].filter(([name]) => /^model\.(vision_resampler|mm_projector)\./.test(name));
   return new Map([...expectedVisionTensors(ORYX_VIT), ...connector]);
+}
+
+/** The model from weights of {@link expectedTower}. */
+export function loadTower(runtime: Runtime, weights: ReadonlyMap<string, StoredTensor>): Promise<VisionEncoder> {
+  const { language: config } = configOf(LANGUAGE_MODEL);
+  return loadEncoder(runtime, { config, visionShape: ORYX_VIT, language: weights, vision: weights });
 }
 
 /** Milliseconds a frame, in the fastest of a few runs. */
@@ -88,7 +91,7 @@ async function fastest(
   watch: Watch,
   onStep: OnStep,
 ): Promise<number> {
-  const pictures = Array.from({ length: frames }, (_, i) => gradient(side, i));
+  const pictures = Array.from({ length: frames }, (_, i) => squareFrame(side, i));
   let ms = Number.POSITIVE_INFINITY;
   for (let run = 0; run < RUNS; run++) {
     onStep(`${frames === 1 ? "1 frame" : `${frames} frames`} at a time`);
@@ -97,7 +100,8 @@ async function fastest(
   return ms / frames;
 }
 
-function gradient(side: number, shade: number): RgbImage {
+/** A frame to encode; every `shade` gives another. */
+export function squareFrame(side: number, shade: number): RgbImage {
   const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => (i + 40 * shade) % 256);
   return { width: side, height: side, data };
 }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { z } from "zod";
 import { LIMITS } from "../core/limits.ts";
@@ -49,12 +50,26 @@ export async function readJournal(path: string): Promise<Notes | undefined> {
   return notes;
 }
 
-function parseLine(text: string): unknown {
+/** A line as it is written: JSON, and a hash of that, as what is believed of it ends up in the manifest. */
+function lineOf(value: object): string {
+  const json = JSON.stringify(value);
+  return `${json} ${hashOf(json)}\n`;
+}
+
+/** What a line says; undefined when it is not as it was written. */
+function parseLine(line: string): unknown {
+  const at = line.lastIndexOf(" ");
+  const json = line.slice(0, Math.max(0, at));
+  if (line.slice(at + 1) !== hashOf(json)) return undefined;
   try {
-    return JSON.parse(text);
+    return JSON.parse(json);
   } catch {
     return undefined;
   }
+}
+
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
 /** A journal that is being written. */
@@ -93,7 +108,7 @@ export class Journal {
 
   async #write(...lines: object[]): Promise<void> {
     if (lines.length === 0) return;
-    const bytes = new TextEncoder().encode(lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const bytes = new TextEncoder().encode(lines.map(lineOf).join(""));
     await this.#file.write(bytes, this.#end);
     await this.#file.sync();
     this.#end += bytes.length;
