@@ -2,8 +2,8 @@ import { Contestant } from "./contestant.mjs";
 
 /** Processor time over wall time and threads, below which somebody else was using the machine. */
 const UNDISTURBED = 0.88;
-/** Turns at most for each one that is wanted. */
-const PATIENCE = 4;
+/** How long the same work is tried again before disturbed turns count as well. */
+const PATIENCE_MS = 120_000;
 
 /**
  * Two contestants at the same work, in turns. A turn in which others used the machine is taken again, a few times.
@@ -40,7 +40,8 @@ export class Duel {
     const turns = [[], []];
     const undisturbed = (i) => turns[i].filter((turn) => turn.cores >= UNDISTURBED * this.#threads);
     const isWanting = () => this.#sides.some((_, i) => undisturbed(i).length < rounds);
-    for (let turn = 0; turn < PATIENCE * rounds && isWanting(); turn++) {
+    const end = performance.now() + PATIENCE_MS;
+    for (let turn = 0; isWanting() && (turn < rounds || performance.now() < end); turn++) {
       for (const [i, side] of this.#sides.entries()) {
         const result = await side.do(work, options);
         turns[i].push(result);

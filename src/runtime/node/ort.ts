@@ -1,5 +1,6 @@
 import koffi from "koffi";
 import { OryxError } from "../../core/errors.ts";
+import { inLine, type Turn } from "./turns.ts";
 
 /** What may be passed for a C argument: addresses are bigints (null for none) or memory; strings are copied for the call. */
 export type Native = bigint | number | string | ArrayBufferView | null;
@@ -75,6 +76,8 @@ export type Ort = { readonly [F in Fallible]: (...args: Native[]) => void } & {
   inBackground(name: Fallible | Releasing, ...args: Native[]): Promise<void>;
   /** The library's own version, as in "1.30.0". */
   readonly version: string;
+  /** For all that touches the GPU: every session in the process shares one device, which is not made for threads. */
+  readonly gpuTurn: Turn;
 };
 
 /**
@@ -143,6 +146,7 @@ function bind(api: bigint, version: string): Ort {
       });
     });
   bound.version = version;
+  bound.gpuTurn = inLine();
   return bound as unknown as Ort;
 }
 

@@ -3,11 +3,13 @@ import { availableParallelism } from "node:os";
 import { OryxError } from "../../core/errors.ts";
 import type { Device, Runtime, RuntimeModel, RuntimeOptions, Session } from "../session.ts";
 import { installedLibrary } from "./library.ts";
-import { returnFreedMemory } from "./memory.ts";
+import { releaseMappedPages, returnFreedMemory } from "./memory.ts";
 import { type Handle, loadOrt, type Ort } from "./ort.ts";
 import { NodeSession } from "./session.ts";
 import { outSlot, TensorBridge } from "./tensors.ts";
-import { addInMemoryWeights, placeWeights } from "./weights.ts";
+import { atOnce, type Turn } from "./turns.ts";
+import { ATTENTION_PROBE, adaptToWebGpu, attends } from "./webgpu.ts";
+import { addInMemoryWeights, parseModel, placeWeights } from "./weights.ts";
 
 export interface NodeRuntimeOptions extends RuntimeOptions {
   /** Path of another ONNX Runtime library than the one that npm installed: 1.17 or later. */
@@ -40,13 +42,16 @@ class NodeRuntime implements Runtime {
   readonly #threads: number;
   readonly #env: Handle;
   readonly #memoryInfo: Handle;
+  readonly #turn: Turn;
   readonly #sessions = new Set<Promise<Session>>();
+  #flashAttention: Promise<boolean> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(ort: Ort, device: Device, threads: number) {
     this.device = device;
     this.#ort = ort;
     this.#threads = threads;
+    this.#turn = device === "webgpu" ? ort.gpuTurn : atOnce;
     const slot = outSlot();
     ort.CreateEnv(LOG_FATAL, "oryx", slot);
     this.#env = slot[0]!;
@@ -59,7 +64,7 @@ class NodeRuntime implements Runtime {
   async start(): Promise<void> {
     try {
       this.#ort.DisableTelemetryEvents(this.#env);
-      this.#ort.ReleaseSessionOptions(await this.#sessionOptions());
+      this.#ort.ReleaseSessionOptions(await this.#sessionOptions([]));
     } catch (error) {
       await this.close();
       throw error;
@@ -82,9 +87,30 @@ class NodeRuntime implements Runtime {
   }
 
   async #load(model: RuntimeModel): Promise<Session> {
+    if (this.device === "cpu") return this.#create(model, []);
+    const adapted = await adaptToWebGpu(parseModel(model.onnx), () => this.#hasFlashAttention());
+    return this.#create({ onnx: adapted.onnx, weights: model.weights }, adapted.cpuNodes);
+  }
+
+  /** Whether the device computes attention rightly, found out once. */
+  #hasFlashAttention(): Promise<boolean> {
+    const probe = async () => {
+      const session = await this.#create({ onnx: ATTENTION_PROBE, weights: new Map() }, []);
+      try {
+        return await attends(session);
+      } finally {
+        await session.close();
+      }
+    };
+    this.#flashAttention ??= probe();
+    return this.#flashAttention;
+  }
+
+  /** @param cpuNodes names of the nodes that stay on the CPU, whatever the device */
+  async #create(model: RuntimeModel, cpuNodes: readonly string[]): Promise<Session> {
     const ort = this.#ort;
-    const { onnx, folder, inMemory } = placeWeights(model);
-    const options = await this.#sessionOptions();
+    const { onnx, folder, paths, inMemory } = placeWeights(model);
+    const options = await this.#sessionOptions(cpuNodes);
     let weights: { release(): void } | undefined;
     try {
       if (folder) {
@@ -94,8 +120,11 @@ class NodeRuntime implements Runtime {
         weights = addInMemoryWeights(ort, new TensorBridge(ort, this.#memoryInfo), options, inMemory);
       }
       const slot = outSlot();
-      await ort.inBackground("CreateSessionFromArray", this.#env, onnx, onnx.byteLength, options, slot);
-      return new NodeSession(ort, slot[0]!, this.#memoryInfo);
+      await this.#turn(() =>
+        ort.inBackground("CreateSessionFromArray", this.#env, onnx, onnx.byteLength, options, slot),
+      );
+      await releaseMappedPages(paths);
+      return new NodeSession(ort, slot[0]!, this.#memoryInfo, this.#turn);
     } finally {
       weights?.release();
       ort.ReleaseSessionOptions(options);
@@ -103,7 +132,7 @@ class NodeRuntime implements Runtime {
     }
   }
 
-  async #sessionOptions(): Promise<Handle> {
+  async #sessionOptions(cpuNodes: readonly string[]): Promise<Handle> {
     const ort = this.#ort;
     const slot = outSlot();
     ort.CreateSessionOptions(slot);
@@ -113,7 +142,7 @@ class NodeRuntime implements Runtime {
       ort.SetSessionLogSeverityLevel(options, LOG_FATAL);
       ort.SetSessionGraphOptimizationLevel(options, ALL_OPTIMISATIONS);
       ort.DisableMemPattern(options); // a pattern is kept for every shape ever seen, and a growing cache has many
-      if (this.device === "webgpu") await this.#useWebGpu(options);
+      if (this.device === "webgpu") await this.#useWebGpu(options, cpuNodes);
       return options;
     } catch (error) {
       ort.ReleaseSessionOptions(options);
@@ -121,9 +150,14 @@ class NodeRuntime implements Runtime {
     }
   }
 
-  async #useWebGpu(options: Handle): Promise<void> {
+  async #useWebGpu(options: Handle, cpuNodes: readonly string[]): Promise<void> {
+    const ort = this.#ort;
+    const onCpu = "ep.webgpuexecutionprovider.forceCpuNodeNames";
     try {
-      await this.#ort.inBackground("SessionOptionsAppendExecutionProvider", options, "WebGPU", null, null, 0);
+      ort.AddSessionConfigEntry(options, onCpu, cpuNodes.join("\n"));
+      await this.#turn(() =>
+        ort.inBackground("SessionOptionsAppendExecutionProvider", options, "WebGPU", null, null, 0),
+      );
     } catch (cause) {
       throw new OryxError(
         "device_unavailable",

@@ -5,6 +5,7 @@ import type { OutputTarget, RunOptions, Session } from "../session.ts";
 import { returnFreedMemory } from "./memory.ts";
 import type { Handle, Ort } from "./ort.ts";
 import { cString, outSlot, TensorBridge } from "./tensors.ts";
+import type { Turn } from "./turns.ts";
 
 /** A loaded model in ONNX Runtime, called through its C API. */
 export class NodeSession implements Session {
@@ -13,14 +14,19 @@ export class NodeSession implements Session {
   readonly #ort: Ort;
   readonly #session: Handle;
   readonly #bridge: TensorBridge;
+  readonly #turn: Turn;
   readonly #inputs: Names;
   readonly #outputs: Names;
   readonly #running = new Set<Promise<void>>();
   #closing: Promise<void> | undefined;
 
-  /** Takes over `session`. `memoryInfo` describes CPU memory and must outlive this object. */
-  constructor(ort: Ort, session: Handle, memoryInfo: Handle) {
+  /**
+   * Takes over `session`. `memoryInfo` describes CPU memory and must outlive this object; `turn` says when the
+   * device may be used.
+   */
+  constructor(ort: Ort, session: Handle, memoryInfo: Handle, turn: Turn) {
     this.#ort = ort;
+    this.#turn = turn;
     this.#session = session;
     this.#bridge = new TensorBridge(ort, memoryInfo);
     this.#inputs = new Names("input", readNames(ort, session, "Input"));
@@ -35,12 +41,11 @@ export class NodeSession implements Session {
     options?: RunOptions,
   ): Promise<Record<string, TensorData>> {
     if (this.#closing) throw new OryxError("closed", "the session is closed", "load the model again");
-    throwIfAborted(options?.signal);
     const call = new RunCall(this.#ort);
     try {
       call.bindInputs(this.#inputs, this.#bridge, inputs);
       call.bindOutputs(this.#outputs, this.#bridge, outputs);
-      const running = call.run(this.#session, options?.signal);
+      const running = this.#turn(() => call.run(this.#session, options?.signal));
       this.#running.add(running);
       try {
         await running;
@@ -60,7 +65,7 @@ export class NodeSession implements Session {
 
   async #release(): Promise<void> {
     await Promise.allSettled(this.#running);
-    await this.#ort.inBackground("ReleaseSession", this.#session);
+    await this.#turn(() => this.#ort.inBackground("ReleaseSession", this.#session));
     await returnFreedMemory();
   }
 }
@@ -106,6 +111,7 @@ class RunCall {
 
   /** Computes on a worker thread. @throws OryxError `runtime_failed`, `aborted`. */
   async run(session: Handle, signal: AbortSignal | undefined): Promise<void> {
+    throwIfAborted(signal);
     const terminate = (): void => this.#ort.RunOptionsSetTerminate(this.#options);
     signal?.addEventListener("abort", terminate, { once: true });
     try {

@@ -24,6 +24,8 @@ export interface PlacedModel {
   /** Root of the file system (or of a Windows drive) in which the weight files lie. */
   folder: string | undefined;
   /** Weights that must be handed over in memory, by initializer name. */
+  /** The files that it is read from, links resolved. */
+  paths: ReadonlySet<string>;
   inMemory: ReadonlyMap<string, StoredTensor & { bytes: Uint8Array }>;
 }
 
@@ -52,7 +54,7 @@ export function placeWeights(model: RuntimeModel): PlacedModel {
     if (location) setLocation(tensor, location, stored.bytes);
     else inMemory.set(tensor.name, { ...stored, bytes: files.read(stored.bytes) });
   }
-  return { onnx: toBinary(ModelProtoSchema, proto), folder: files.folder, inMemory };
+  return { onnx: toBinary(ModelProtoSchema, proto), folder: files.folder, paths: files.paths, inMemory };
 }
 
 /**
@@ -96,6 +98,10 @@ class WeightFiles {
   /** The root that all located files share; undefined while there is none. */
   folder: string | undefined;
   readonly #files = new Map<string, { path: string; byteLength: number }>();
+
+  get paths(): ReadonlySet<string> {
+    return new Set([...this.#files.values()].map((file) => file.path));
+  }
 
   /** Path of a range's file relative to `folder`, with forward slashes; undefined when it is on another drive. */
   locate(range: FileRange): string | undefined {
@@ -152,7 +158,8 @@ class WeightFiles {
   }
 }
 
-function parseModel(onnx: Uint8Array): ModelProto {
+/** @throws OryxError `runtime_failed`: these bytes are no ONNX model */
+export function parseModel(onnx: Uint8Array): ModelProto {
   try {
     return fromBinary(ModelProtoSchema, onnx);
   } catch (cause) {
