@@ -21,6 +21,7 @@ export type {
 } from "./engine/request.ts";
 export type { SamplingOptions } from "./engine/sampler.ts";
 export type { MediaSource } from "./media/media.ts";
+export type { KvType } from "./model/oryx.ts";
 export type { Compression, Modality, Size } from "./model/visual.ts";
 export { type LoadOptions, Oryx } from "./node/oryx.ts";
 export type { Device } from "./runtime/session.ts";

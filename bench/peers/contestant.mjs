@@ -1,4 +1,5 @@
 import { fork } from "node:child_process";
+import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 
 /** A process that does pieces of work when told to, and times them. */
@@ -15,7 +16,7 @@ export class Contestant {
     this.#failed.catch(() => {});
   }
 
-  /** @returns {Promise<{ ms: number[], cores: number, peakRss: number }>} */
+  /** @returns {Promise<{ ms: number, others: number, peakRss: number }>} `others`: cores that other processes used */
   async do(work, options = {}) {
     this.#process.send({ work, options });
     const reply = new Promise((resolve) => this.#process.once("message", resolve));
@@ -33,21 +34,26 @@ export class Contestant {
 
 /**
  * The other side: answers what it is told with the works of these names.
- * @param {Record<string, (options: object) => Promise<number[] | void>>} works each gives the milliseconds that count
+ * @param {Record<string, (options: object) => Promise<number | void>>} works each gives the milliseconds that count
  */
 export function contest(works) {
   process.on("message", async ({ work, options }) => {
-    const [start, before] = [performance.now(), process.cpuUsage()];
+    const [start, own, all] = [performance.now(), process.cpuUsage(), busyMs()];
     try {
       const ms = await works[work](options);
-      const { user, system } = process.cpuUsage(before);
-      const cores = (user + system) / 1000 / (performance.now() - start);
-      process.send({ ms, cores, peakRss: process.resourceUsage().maxRSS * 1024 });
+      const { user, system } = process.cpuUsage(own);
+      const others = (busyMs() - all - (user + system) / 1000) / (performance.now() - start);
+      process.send({ ms, others, peakRss: process.resourceUsage().maxRSS * 1024 });
     } catch (error) {
       process.send({ error: error.stack });
     }
   });
   process.on("disconnect", () => process.exit());
+}
+
+/** Time that the machine's processors have spent on anything. */
+function busyMs() {
+  return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
 }
 
 /** Milliseconds that a piece of work takes. */

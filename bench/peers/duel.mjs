@@ -1,7 +1,7 @@
 import { Contestant } from "./contestant.mjs";
 
-/** Processor time over wall time and threads, below which somebody else was using the machine. */
-const UNDISTURBED = 0.88;
+/** Cores that other processes may use in a turn that counts. */
+const OTHERS = 0.15;
 /** How long the same work is tried again before disturbed turns count as well. */
 const PATIENCE_MS = 120_000;
 
@@ -10,13 +10,11 @@ const PATIENCE_MS = 120_000;
  */
 export class Duel {
   #sides;
-  #threads;
   #peakRss = [0, 0];
 
-  /** @param {string[]} files modules of ours and of the peer @param {number} threads of each */
-  constructor(files, threads) {
+  /** @param {string[]} files modules of ours and of the peer */
+  constructor(files) {
     this.#sides = files.map((file) => new Contestant(file));
-    this.#threads = threads;
   }
 
   async load(work, options) {
@@ -38,7 +36,7 @@ export class Duel {
    */
   async measure(work, options, rounds) {
     const turns = [[], []];
-    const undisturbed = (i) => turns[i].filter((turn) => turn.cores >= UNDISTURBED * this.#threads);
+    const undisturbed = (i) => turns[i].filter((turn) => turn.others <= OTHERS);
     const isWanting = () => this.#sides.some((_, i) => undisturbed(i).length < rounds);
     const end = performance.now() + PATIENCE_MS;
     for (let turn = 0; isWanting() && (turn < rounds || performance.now() < end); turn++) {
@@ -49,7 +47,7 @@ export class Duel {
       }
     }
     const counted = turns.map((all, i) => (undisturbed(i).length > 0 ? undisturbed(i) : all));
-    return { ms: counted.map((all) => median(all.flatMap((turn) => turn.ms))), clean: !isWanting() };
+    return { ms: counted.map((all) => median(all.map((turn) => turn.ms))), clean: !isWanting() };
   }
 }
 

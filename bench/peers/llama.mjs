@@ -38,17 +38,18 @@ contest({
     const answer = sequence.evaluate(tokens(from, count, vocabulary), options);
     const ms = await timed(() => answer.next());
     await answer.return();
-    return [ms];
+    return ms;
   },
   /** Behind what was prefilled, which is left as it was. */
   async decode({ steps }) {
     const filled = sequence.nextTokenIndex;
     const answer = sequence.evaluate([1], { temperature: 0, yieldEogToken: true });
-    const ms = [];
-    for (let step = 0; step < steps; step++) ms.push(await timed(() => answer.next()));
+    const ms = await timed(async () => {
+      for (let step = 0; step < steps; step++) await answer.next();
+    });
     await answer.return();
     await truncate(filled);
-    return ms;
+    return ms / steps;
   },
 });
 

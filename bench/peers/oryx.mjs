@@ -29,22 +29,17 @@ contest({
   async prefill({ from, count }) {
     slot.truncate(from);
     const ids = tokens(from, count, model.config.vocabSize);
-    return [await timed(async () => new Sampler().next(await model.prefill(slot, [{ ids }])))];
+    return timed(async () => new Sampler().next(await model.prefill(slot, [{ ids }])));
   },
   /** Behind what was prefilled, which is left as it was. */
   async decode({ steps }) {
     const filled = slot.length;
-    const ms = [];
     let id = 1;
-    for (let step = 0; step < steps; step++) {
-      ms.push(
-        await timed(async () => {
-          id = new Sampler().next(await model.next(slot, id));
-        }),
-      );
-    }
+    const ms = await timed(async () => {
+      for (let step = 0; step < steps; step++) id = new Sampler().next(await model.next(slot, id));
+    });
     slot.truncate(filled);
-    return ms;
+    return ms / steps;
   },
   async loadVision({ threads }) {
     const random = await RandomWeights.create(expectedTower(), "w8");
@@ -56,6 +51,6 @@ contest({
   },
   async frames({ side, count }) {
     const frames = Array.from({ length: count }, (_, i) => squareFrame(side, i));
-    return [(await timed(() => model.rows(frames, 2))) / count];
+    return (await timed(() => model.rows(frames, 2))) / count;
   },
 });

@@ -7,7 +7,7 @@ const HELP = `node bench/peers/run.mjs [options]
   --weights TYPE     how ours are stored (default auto)
   --rounds N         of prompts up to 1024 tokens, of decoding, and of frames (default 3)
   --long-rounds N    of each 1024 tokens of longer prompts (default 1)
-  --steps N          decode steps of a round (default 16)
+  --steps N          decode steps of a round (default 48)
   --skip-vision      leave OryxViT out
   --threads N        of each contestant (default 2)
   --json             figures for programs`;
@@ -19,7 +19,7 @@ const { values } = parseArgs({
     weights: { type: "string", default: "auto" },
     rounds: { type: "string", default: "3" },
     "long-rounds": { type: "string", default: "1" },
-    steps: { type: "string", default: "16" },
+    steps: { type: "string", default: "48" },
     "skip-vision": { type: "boolean", default: false },
     threads: { type: "string", default: "2" },
     json: { type: "boolean", default: false },
@@ -49,7 +49,7 @@ async function main() {
 }
 
 async function language(shape, contexts) {
-  const duel = new Duel(["./oryx.mjs", "./llama.mjs"], threads);
+  const duel = new Duel(["./oryx.mjs", "./llama.mjs"]);
   const room = Math.max(...contexts) + steps + 8;
   await duel.load("load", { shape, threads, weights: values.weights, context: room });
   await duel.load("prefill", { from: 0, count: 64 }); // warms up
@@ -74,7 +74,7 @@ async function language(shape, contexts) {
 }
 
 async function vision() {
-  const duel = new Duel(["./oryx.mjs", "./onnxruntime.mjs"], threads);
+  const duel = new Duel(["./oryx.mjs", "./onnxruntime.mjs"]);
   await duel.load("loadVision", { threads });
   const work = { side: SIDE, count: 1 };
   await duel.load("frames", work); // warms up

@@ -16,7 +16,7 @@ const FRAME = z.union([SOURCE, z.object({ source: SOURCE, timeS: NUMBER })]);
 const FRAMES = z.object({ frames: z.array(FRAME), name: z.string().optional() });
 const callback = z.custom<unknown>((f) => typeof f === "function", "expected a function").optional();
 
-const REQUEST = z.object({
+const REQUEST = z.strictObject({
   question: z.string(),
   system: z.string().optional(),
   media: z.array(z.union([SOURCE, FRAMES])).optional(),
@@ -41,7 +41,10 @@ export function checkRequest<R extends TurnRequest | AskRequest>(request: R): R 
   const issue = error?.issues[0];
   if (issue) {
     const where = issue.path.join(".") || "the request";
-    throw new OryxError("bad_option", `${where}: ${issue.message}`, "give what the types of the library say");
+    const remedy = where.startsWith("media")
+      ? "give a path, bytes, or { frames: [...] }"
+      : "give what the type AskRequest says";
+    throw new OryxError("bad_option", `${where}: ${issue.message}`, remedy);
   }
   if (request.question.trim() === "") {
     throw new OryxError("prompt_invalid", "the question is empty", "ask something");

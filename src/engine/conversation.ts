@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { Detokenizer } from "../text/detokenize.ts";
@@ -74,9 +75,9 @@ export class Conversation {
   }
 
   async *#turn(request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
+    if (this.#closed) throw closed();
     if (this.#answering)
       throw new OryxError("busy", "the last answer is still coming", "await it, or abort it");
-    if (this.#closed) throw closed();
     this.#before = this.#slot.length;
     const signal = AbortSignal.any([this.#ending.signal, ...(request.signal ? [request.signal] : [])]);
     const answering = this.#answer(this.#slot, { ...request, signal });
@@ -301,7 +302,7 @@ function tooLong(prompt: number, visual: number, cached: number, context: number
   const problem = `${parts.join(", ")}, but the context holds ${context}`;
   const remedy =
     visual > 0
-      ? "use fewer frames (maxFrames), compress more (compress 2 or 4), or smaller or fewer images"
+      ? "take fewer frames (--max-frames, maxFrames), compress more (--compress, compress: 2 or 4), or show less"
       : "shorten the question, or begin another conversation";
   return new OryxError("context_exceeded", problem, remedy);
 }

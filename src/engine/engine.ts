@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { AnswerStream } from "./answer.ts";
 import { checkRequest } from "./check.ts";
 import { Conversation } from "./conversation.ts";

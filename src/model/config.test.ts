@@ -93,6 +93,7 @@ describe("parseConfig accepts", () => {
   it("a 7B config as published", () => {
     expect(parseConfig(PUBLISHED_7B)).toEqual({
       family: "qwen",
+      randomWeights: false,
       language: {
         hiddenSize: 3584,
         intermediateSize: 18944,

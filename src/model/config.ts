@@ -9,6 +9,8 @@ export interface OryxConfig {
   readonly family: "qwen" | "llama";
   readonly language: LanguageConfig;
   readonly vision: VisionConfig;
+  /** Whether the weights were never trained: a model for trying the system out, whose answers mean nothing. */
+  readonly randomWeights: boolean;
   /** Ids that end a turn, for folders without a generation config; empty when the config names none. */
   readonly eosTokenIds: readonly number[];
 }
@@ -98,6 +100,7 @@ const CONFIG = z.object({
   mm_vision_num_heads: width.default(16),
   mm_use_im_start_end: z.literal(false).nullish(),
   mm_use_im_patch_token: z.literal(false).nullish(),
+  random_weights: z.boolean().default(false),
 });
 
 type RawConfig = z.infer<typeof CONFIG>;
@@ -126,6 +129,7 @@ export function parseConfig(json: unknown): OryxConfig {
   }
   return Object.freeze({
     family,
+    randomWeights: raw.random_weights,
     language: Object.freeze(languageConfig(raw)),
     vision: Object.freeze(visionConfig(raw)),
     eosTokenIds: Object.freeze(raw.eos_token_id),

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { OryxError } from "../core/errors.ts";
 import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
@@ -9,6 +10,7 @@ import type { Device } from "../runtime/session.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { openMedia } from "./media.ts";
 import { type OpenModel, openModel } from "./open.ts";
+import { PACKAGED_MODEL } from "./packaged.ts";
 
 export interface LoadOptions {
   /** Where to compute; default "cpu". */
@@ -66,11 +68,13 @@ export class Oryx extends Engine {
   }
 
   /**
-   * Loads a model from a folder, or from the hub's cache by its id (`oryx pull ORG/NAME` fills it).
+   * Loads a model from a folder, or from the hub's cache by its id (`oryx pull ORG/NAME` fills it); without either,
+   * the one that comes with the package.
    * @throws OryxError `model_missing`, `config_invalid`, `weights_*`, `tokenizer_invalid`, `bad_option`,
    *   `runtime_missing`, `device_unavailable`
    */
-  static async load(where: string, options: LoadOptions = {}): Promise<Oryx> {
+  static async load(where: string = PACKAGED_MODEL.folder, options: LoadOptions = {}): Promise<Oryx> {
+    checkLoad(where, options);
     const { contextTokens, conversations = DEFAULT_CONVERSATIONS, cacheDir, ...open } = options;
     checkCount("conversations", conversations, 1024);
     const cache = { cacheDir: cacheDir ?? hubSettings(process.env).cacheDir };
@@ -84,6 +88,32 @@ export class Oryx extends Engine {
       throw error;
     }
   }
+}
+
+const LOAD_OPTIONS = z.strictObject({
+  device: z.enum(["cpu", "webgpu"]).optional(),
+  threads: z.number().optional(),
+  contextTokens: z.number().optional(),
+  conversations: z.number().optional(),
+  visionTower: z.string().optional(),
+  kv: z.enum(["f32", "f16"]).optional(),
+  libraryPath: z.string().optional(),
+  cacheDir: z.string().optional(),
+});
+
+/** What the types say, for callers without types. @throws OryxError `bad_option` */
+function checkLoad(where: string, options: LoadOptions): void {
+  const { error } = z
+    .object({ where: z.string().min(1), options: LOAD_OPTIONS })
+    .safeParse({ where, options });
+  const issue = error?.issues[0];
+  if (issue === undefined) return;
+  const problem = `${issue.path.join(".")}: ${issue.message}`;
+  throw new OryxError(
+    "bad_option",
+    problem,
+    "give a folder or a hub id, and the options that LoadOptions has",
+  );
 }
 
 function checkCount(name: string, value: number, most: number): void {
