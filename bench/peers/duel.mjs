@@ -1,9 +1,9 @@
 import { Contestant } from "./contestant.mjs";
 
 /** Cores that other processes may use in a turn that counts. */
-const OTHERS = 0.15;
+const OTHERS = 0.1;
 /** How long the same work is tried again before disturbed turns count as well. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 60_000;
 
 /**
  * Two contestants at the same work, in turns. A turn in which others used the machine is taken again, a few times.
@@ -32,7 +32,8 @@ export class Duel {
 
   /**
    * Both do a piece of work until each has done it undisturbed `rounds` times, or patience ends.
-   * @returns {Promise<{ ms: number[], clean: boolean }>} each one's median, over the undisturbed turns if there are any
+   * @returns {Promise<{ ms: number[], best: number[], clean: boolean }>} each one's median and fastest turn, of the
+   *   undisturbed ones if there are any
    */
   async measure(work, options, rounds) {
     const turns = [[], []];
@@ -47,7 +48,8 @@ export class Duel {
       }
     }
     const counted = turns.map((all, i) => (undisturbed(i).length > 0 ? undisturbed(i) : all));
-    return { ms: counted.map((all) => median(all.map((turn) => turn.ms))), clean: !isWanting() };
+    const times = counted.map((all) => all.map((turn) => turn.ms));
+    return { ms: times.map(median), best: times.map((all) => Math.min(...all)), clean: !isWanting() };
   }
 }
 

@@ -1,8 +1,9 @@
 import type { AnswerStream } from "../engine/answer.ts";
-import type { Answer } from "../engine/request.ts";
+import type { Answer, Timings } from "../engine/request.ts";
 import type { ModelChoice } from "./model.ts";
 import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
+import { count, tenths } from "./words.ts";
 
 /** Prints an answer: its words as they come, or with --json the whole as one line. */
 export async function printAnswer(
@@ -27,9 +28,33 @@ export async function printAnswer(
     line.clear();
     if (isLineOpen) shell.print("\n");
   }
+  if (shell.isWatched) tellIfCut(await stream.answer(), shell);
+}
+
+/** Words that stop in the middle of a sentence would leave a person wondering. */
+function tellIfCut({ finish, tokens, plan }: Answer, shell: Shell): void {
+  if (finish !== "length") return;
+  const { cachedTokens, promptTokens, contextTokens } = plan;
+  // The answer's last token takes no room.
+  const isFull = cachedTokens + promptTokens + tokens > contextTokens;
+  const why = isFull ? `the context of ${count(contextTokens)} is full` : "--max-tokens";
+  shell.note(`note: cut at ${count(tokens)} tokens (${why})`);
 }
 
 /** The shape of an answer in JSON: the engine's own, with the model beside it. */
-export function answerJson({ text, ...answer }: Answer, { name, randomWeights }: ModelChoice) {
-  return { answer: text, model: name, randomWeights, ...answer };
+export function answerJson({ text, timings, ...answer }: Answer, { name, randomWeights }: ModelChoice) {
+  return { answer: text, model: name, randomWeights, ...answer, timings: rounded(timings) };
+}
+
+/** Milliseconds to a tenth: further digits are noise. */
+function rounded({ tokensPerSecond, ...times }: Timings): Timings {
+  const { decodeMs, encodeMs, prefillMs, firstTokenMs, totalMs } = times;
+  return {
+    decodeMs: tenths(decodeMs),
+    encodeMs: tenths(encodeMs),
+    prefillMs: tenths(prefillMs),
+    firstTokenMs: tenths(firstTokenMs),
+    totalMs: tenths(totalMs),
+    tokensPerSecond,
+  };
 }

@@ -130,6 +130,12 @@ describe("oryx ask", () => {
     }
   });
 
+  it("caches in f16 when told to, which answers nearly the same", async () => {
+    const { io, exitCode } = await ask([golden("text").prompt, "--kv", "f16", "--max-tokens", "4"]);
+    expect((await said("text")).startsWith(io.out.trimEnd())).toBe(true);
+    expect(exitCode).toBe(0);
+  });
+
   it("ends at a stop text, which is left out", async () => {
     const whole = await said("text");
     const [stop, unused] = [whole.slice(6, 8), "☃"];
@@ -172,6 +178,8 @@ describe("oryx ask --json", () => {
       frameTimesS: [],
       timings: Object.fromEntries(names.map((name) => [name, number])),
     });
+    for (const [name, value] of Object.entries<number>(JSON.parse(io.out).timings))
+      if (name.endsWith("Ms")) expect(String(value)).toMatch(/^\d+(\.\d)?$/);
     expect([io.err, exitCode]).toEqual(["", 0]);
   });
 
@@ -192,7 +200,7 @@ describe("the model that comes with the package", () => {
   };
 
   it("is the default, and is said to be random", async () => {
-    expect((await run([])).err).toMatch(/^note: the weights of oryx-random-tiny are random.*\n$/);
+    expect((await run([])).err).toMatch(/^note: the weights of oryx-random-tiny are random.{1,40}\n$/);
     const { out, err } = await run(["--json"]);
     expect(JSON.parse(out)).toMatchObject({ model: "oryx-random-tiny", randomWeights: true });
     expect(err).toBe("");
@@ -220,7 +228,8 @@ describe("progress", () => {
   it("shows the plan on a terminal, and every stage, of which nothing stays", async () => {
     const { io } = await ask(["--frames", ...FRAMES, "What moves?"], { terminal: true });
     const { sequence_length } = golden("video");
-    expect(io.screen).toHaveLength(1);
+    expect(io.screen).toHaveLength(2);
+    expect(io.screen[1]).toBe("note: cut at 24 tokens (--max-tokens)");
     expect(io.screen[0]).toMatch(
       /^video 5 frames at 320x192, k=2, 337 visual tokens, prompt [\d,]+ of 4,096$/,
     );
@@ -236,8 +245,15 @@ describe("progress", () => {
 
   it("is cleared before an error is told", async () => {
     const { io } = await ask(["--frames", ...FRAMES, "What moves?", "--context", "100"], { terminal: true });
-    expect(io.screen).toHaveLength(1);
-    expect(io.screen[0]).toMatch(/^error\[context_exceeded\]/);
+    expect(io.screen.join(" ")).toMatch(/^error\[context_exceeded\][^[]*$/);
+    for (const line of io.screen) expect(line.length).toBeLessThanOrEqual(100);
+  });
+
+  it("tells that the context, not an option, has cut an answer", async () => {
+    const { io } = await ask(["Hello?", "--context", "40", "--max-tokens", "1000"], { terminal: true });
+    expect(io.screen).toEqual([
+      expect.stringMatching(/^note: cut at \d+ tokens \(the context of 40 is full\)$/),
+    ]);
   });
 
   it("keeps a model's control characters off the terminal", async () => {

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { Argument, type Command } from "commander";
 import { throwIfAborted } from "../core/errors.ts";
 import { printAnswer } from "./answers.ts";
 import { mediaAndQuestion } from "./media-words.ts";
@@ -28,6 +28,12 @@ Examples:
   oryx ask --frames --fps 2 shots/ "What moves?"
   oryx ask photo.jpg "Name the colours." --json | jq -r .answer`;
 
+/** What the words are; that only the last one is the question, commander's arguments cannot say. */
+const SHOWN_ARGUMENTS = [
+  new Argument("[media...]", "images and videos; with --frames, a video's frames"),
+  new Argument("<question>", "the last word, in quotes when it has blanks"),
+];
+
 /** `oryx ask [media...] <question>` */
 export function registerAsk(program: Command, shell: Shell): void {
   const command = program
@@ -37,12 +43,13 @@ export function registerAsk(program: Command, shell: Shell): void {
       "Ask a question of images and videos. The last word is the question, those before it are files.",
     )
     .usage("[options] [media...] <question>")
-    .argument("[words...]", "files, and behind them the question");
+    .argument("[words...]")
+    .configureHelp({ visibleArguments: () => SHOWN_ARGUMENTS });
   addModelOptions(command);
   addTurnOptions(command);
   addOutputOptions(command, "print the answer, the plan and the timings as one JSON object");
   command
-    .addHelpText("after", NOTES)
+    .addHelpText("after", shell.helpNotes(NOTES))
     .action((words: string[], options: AskOptions) => ask(words, options, shell));
 }
 

@@ -3,7 +3,7 @@ import { LANGUAGE_SHAPES, type LanguageShape, ON_PAPER } from "../bench/shapes.t
 import { WEIGHT_TYPES, type WeightType } from "../bench/weights.ts";
 import type { Device } from "../runtime/session.ts";
 import { wholeNumber } from "./numbers.ts";
-import { addOutputOptions } from "./options.ts";
+import { addOutputOptions, threadsOption } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
 
@@ -49,7 +49,7 @@ export function registerBench(program: Command, shell: Shell): void {
     .command("bench")
     .summary("measure speed and memory on this machine")
     .description("Measure speed and memory on this machine.")
-    .addHelpText("after", NOTES);
+    .addHelpText("after", shell.helpNotes(NOTES));
   registerLlm(bench, shell);
   registerVision(bench, shell);
   registerAsk(bench, shell);
@@ -62,14 +62,11 @@ function registerLlm(bench: Command, shell: Shell): void {
     .description("Prefill and decode speed of a language model, and whether a step copies its cache.")
     .addOption(shapeOption(LANGUAGE_SHAPES))
     .addOption(weightsOption(WEIGHT_TYPES))
-    .option("--prompt <tokens>", "lengths of prompts", counts(1, 131_072), [128, 512])
-    .option(
-      "--slots <tokens>",
-      "capacities of the cache to compare, equally full",
-      counts(64, 131_072),
-      [512, 4096],
+    .addOption(countsOption("--prompt <tokens>", "lengths of prompts", 1, [128, 512]))
+    .addOption(
+      countsOption("--slots <tokens>", "capacities of the cache to compare, equally full", 64, [512, 4096]),
     )
-    .option("--contexts <tokens>", "fillings of a cache to compare", counts(1, 131_072), [512, 4096])
+    .addOption(countsOption("--contexts <tokens>", "fillings of a cache to compare", 1, [512, 4096]))
     .option("--steps <n>", "decode steps of each setting", wholeNumber(1, 100_000), 24);
   addRuntimeOptions(command);
   command.action(
@@ -90,7 +87,7 @@ function registerVision(bench: Command, shell: Shell): void {
     .command("vision")
     .description("Frames a second through OryxViT, the compressor and the projector.")
     .addOption(weightsOption(["f32", "bf16", "w8"]))
-    .option("--batch <frames>", "frames in one run", counts(1, 256), [1, 4])
+    .addOption(countsOption("--batch <frames>", "frames in one run", 1, [1, 4], 256))
     .option("--side <pixels>", "side of a frame, a multiple of 32", frameSide, 448);
   addRuntimeOptions(command);
   command.action(async ({ batch: batches, weights, side, ...rest }: VisionCommandOptions) => {
@@ -152,7 +149,7 @@ async function report<R>(
 function addRuntimeOptions(command: Command): void {
   command
     .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
-    .option("--threads <n>", "threads of the CPU (default: its cores)", wholeNumber(1, 1024));
+    .addOption(threadsOption());
   addOutputOptions(command, "print the figures as one JSON object");
 }
 
@@ -166,6 +163,17 @@ function shapeOption(shapes: readonly LanguageShape[]): Option {
 
 function weightsOption(types: readonly WeightType[]): Option {
   return new Option("--weights <type>", "how weights are stored").choices(types).default("f32");
+}
+
+/** An option that takes numbers with commas between them, and whose help shows them so. */
+function countsOption(
+  flags: string,
+  description: string,
+  from: number,
+  usual: readonly number[],
+  to = 131_072,
+): Option {
+  return new Option(flags, description).argParser(counts(from, to)).default(usual, usual.join(","));
 }
 
 /** Numbers with commas between them. */

@@ -1,3 +1,5 @@
+import { OryxError } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import type { Conversation } from "../engine/conversation.ts";
 import type { MediaItem } from "../engine/request.ts";
 import { printAnswer } from "./answers.ts";
@@ -48,6 +50,7 @@ export class ChatSession {
   async hear(line: string): Promise<boolean> {
     const text = line.trim();
     try {
+      requireShort(text);
       // A path at the beginning of a question is no command: "/home/a.jpg" has a second slash.
       const command = /^\/([a-z]*)(?:\s+(.*))?$/.exec(text);
       if (command) await this.#obey(command[1] as string, command[2] ?? "");
@@ -145,6 +148,13 @@ export class ChatSession {
   #say(text: string): void {
     if (!this.#shell.json) this.#shell.print(text);
   }
+}
+
+/** Of a longer line there is only the beginning (see line-guard.ts), so that its length is unknown. */
+function requireShort(line: string): void {
+  if (line.length <= LIMITS.promptChars) return;
+  const problem = `the line has more than ${count(LIMITS.promptChars)} characters`;
+  throw new OryxError("prompt_invalid", problem, "shorten it");
 }
 
 /** Words as a shell would see them: blanks part them, except within quotes. */

@@ -19,7 +19,7 @@ interface Told {
   plan: { items: unknown[]; cachedTokens: number; promptTokens: number };
   tokens: number;
   contextTokens?: number;
-  error?: { code: string };
+  error?: { code: string; message: string };
 }
 const told = (io: RecordedIo) =>
   io.out
@@ -90,6 +90,7 @@ describe("oryx chat with lines piped in", () => {
   it("refuses a line that is too long, and hears the next", async () => {
     const { io } = await chat(["é".repeat(5_000_000), "Now?"], ["--json"]);
     expect(told(io).map(({ error }) => error?.code)).toEqual(["prompt_invalid", undefined]);
+    expect(told(io)[0]?.error?.message).toBe("the line has more than 1,000,000 characters");
   });
 
   it("Ctrl-C stops an answer only, and the conversation is as before", async () => {
@@ -118,7 +119,10 @@ describe("oryx chat on a terminal", () => {
     Object.assign(io.stdin, { isTTY: true, setRawMode: () => {} });
     const exitCode = await main(["chat", "--model", GOLDEN, "--max-tokens", "4"], io);
     expect(io.out.match(/> /g)?.length).toBeGreaterThanOrEqual(2);
-    expect(io.screen).toEqual(["error[usage]: there is no command /dance. /help lists them."]);
+    expect(io.screen).toEqual([
+      "note: cut at 4 tokens (--max-tokens)",
+      "error[usage]: there is no command /dance. /help lists them.",
+    ]);
     expect(exitCode).toBe(0);
   });
 });

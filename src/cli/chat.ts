@@ -28,7 +28,7 @@ export function registerChat(program: Command, shell: Shell): void {
   addTurnOptions(command);
   addOutputOptions(command, "print each answer as one line of JSON");
   command
-    .addHelpText("after", NOTES)
+    .addHelpText("after", shell.helpNotes(NOTES))
     .action((words: string[], options: ChatOptions) => chat(words, options, shell));
 }
 

@@ -25,7 +25,9 @@ describe("oryx convert", () => {
     const { exitCode, out, err } = await run(["convert", LLAMA, path, "--weights", "q4"]);
     expect([exitCode, out]).toEqual([0, `${path}\n`]);
     expect(err).toMatch(/^note: model\.layers\.0\.mlp\.down_proj\.weight is int8: its 112 columns/m);
-    expect(err).toMatch(/^converted: 90\d\.\d kB, weights q4, vision w8$/m);
+    expect(err).toMatch(
+      /^converted: [\d.]+ kB of weights, 90\d\.\d kB with the tokenizer and all; weights q4, vision w8$/m,
+    );
   });
 
   it("prints what it made as JSON", async () => {
@@ -90,7 +92,9 @@ describe("oryx info of a converted model", () => {
     expect(facts.converted.worst.int4).toHaveLength(5);
     const { bytes } = facts.converted;
     expect(bytes.dense + bytes.int4 + bytes.int8).toBe(facts.weights.bytes);
+    expect(facts.memory).toMatchObject({ weightsAs: "stored", weightsBytes: facts.weights.bytes });
     const { out } = await run(["info", path]);
+    expect(out).toMatch(/^memory: +about [\d.]+ kB for weights as stored, /m);
     expect(out).toMatch(/^converted: +from oryx-qwen-tiny, format 1, weights auto, vision w8$/m);
     expect(out).toMatch(/^int4 loss: +at most \d\.\d\d% model\.layers/m);
   });

@@ -20,15 +20,17 @@ interface ConvertCommandOptions {
 
 const NOTES = `
 Weights of the language model:
-  auto  int8 and int4 for the layers (prompts are read with int8, answers written with int4), embedding and head int4
-  q4    int4 for all of them: the smallest
-  w8    int8, and the embedding as it is: the most exact of the integers
+  auto      int8 and int4 for the layers: prompts are read with int8, answers
+            written with int4; embedding and head int4
+  q4        int4 for all of them: the smallest
+  w8        int8, and the embedding as it is: the most exact of the integers
   f16, f32  floating point
 
 What was interrupted goes on where it stopped when the same command is given again.
 
 Example:
-  oryx convert ORG/NAME oryx-q4 --weights q4 && oryx ask --model oryx-q4 photo.jpg "What is it?"`;
+  oryx convert ORG/NAME oryx-q4 --weights q4
+  oryx ask --model oryx-q4 photo.jpg "What is it?"`;
 
 /** `oryx convert SRC OUT` */
 export function registerConvert(program: Command, shell: Shell): void {
@@ -53,7 +55,7 @@ export function registerConvert(program: Command, shell: Shell): void {
       'names of matrices that stay as they are: "model.layers.0.*"; may be given several times',
       (pattern: string, before: readonly string[] = []) => [...before, pattern],
     )
-    .option("--threads <n>", "threads (default: the machine's cores)", wholeNumber(1, 1024))
+    .option("--threads <n>", "threads (default: the machine's cores, at most 8)", wholeNumber(1, 1024))
     .option(
       "--vision-tower <path>",
       "the vision tower's file or folder, when it is not in the model's folder",
@@ -61,7 +63,7 @@ export function registerConvert(program: Command, shell: Shell): void {
     .option("--force", "replace a converted model that is there already");
   addOutputOptions(command, "print folder, types, bytes and rounding errors as one JSON object");
   command
-    .addHelpText("after", NOTES)
+    .addHelpText("after", shell.helpNotes(NOTES))
     .action((source: string, out: string, options: ConvertCommandOptions) =>
       run(source, out, options, shell),
     );
@@ -112,7 +114,9 @@ function tell({ path, manifest, bytes, notes, coarse, resumed }: Conversion, she
     shell.note(`note: ${name} loses ${percent(error)} to rounding; --keep would keep it as it is`);
   }
   if (coarse.length > MOST_SHOWN) shell.note(`note: so do ${coarse.length - MOST_SHOWN} more; see oryx info`);
-  shell.note(`converted: ${byteCount(bytes)}, weights ${weights}, vision ${vision}`);
+  const weightBytes = Object.values(manifest.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0);
+  const sizes = `${byteCount(weightBytes)} of weights, ${byteCount(bytes)} with the tokenizer and all`;
+  shell.note(`converted: ${sizes}; weights ${weights}, vision ${vision}`);
   if (shell.json) shell.printJson({ path, source, weights, vision, keep, bytes, notes, coarse, resumed });
   else shell.print(`${path}\n`);
 }

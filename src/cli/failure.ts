@@ -1,4 +1,3 @@
-import { CommanderError } from "commander";
 import { OryxError } from "../core/errors.ts";
 
 /** A call that makes no sense: the arguments are to blame. */
@@ -31,7 +30,6 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof UsageError) {
     return { code: "usage", message: error.message, remedy: error.remedy, exitCode: 2 };
   }
-  if (error instanceof CommanderError) return usageOf(error.message);
   const message = error instanceof Error ? error.message : String(error);
   return {
     code: "internal",
@@ -41,11 +39,14 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
-/** Commander says "error: problem", and what to do behind it: after "is invalid." or, in brackets, in a second line. */
-function usageOf(text: string): Failure {
+/**
+ * Commander says "error: problem", and what to do behind it: after "is invalid." or, in brackets, in a second line.
+ * @param call the command whose help tells more
+ */
+export function usageErrorOf(text: string, call: string): UsageError {
   const [, problem = text, advice, suggestion] =
     /^error: (.*?)(?:(?<=is invalid)\. (.*)|\n\((.*)\))?$/s.exec(text) ?? [];
-  return { code: "usage", message: problem, remedy: advice ?? suggestion ?? "see oryx --help", exitCode: 2 };
+  return new UsageError(problem, advice ?? suggestion ?? `see ${call} --help`);
 }
 
 /** One line, whatever characters the message has. */

@@ -50,7 +50,8 @@ describe("oryx info", () => {
     expect(total).toBe(language + connector + vision);
     expect(facts.weights).toMatchObject({ dtypes: ["bf16"], bytes: 2 * total });
     expect(facts.memory).toEqual({
-      weightsF32Bytes: 4 * total,
+      weightsAs: "f32",
+      weightsBytes: 4 * total,
       kvBytesPer1000Tokens: 1000 * 2 * 2 * 2 * 16 * 4,
     });
   });

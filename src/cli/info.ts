@@ -135,7 +135,9 @@ async function modelFacts(
       ),
     },
     memory: {
-      weightsF32Bytes: total * BYTES_F32,
+      // A model as published becomes f32 when it is loaded; a converted one stays as it is.
+      weightsAs: checkpoint.manifest ? ("stored" as const) : ("f32" as const),
+      weightsBytes: checkpoint.manifest ? checkpoint.bytes : total * BYTES_F32,
       kvBytesPer1000Tokens: 1000 * 2 * layers * kvHeads * headDim * BYTES_F32,
     },
   };
@@ -207,12 +209,12 @@ function factLines({
       "parameters",
       `${count(parameters.total)}: language ${count(parameters.language)}, connector ${count(parameters.connector)}, vision ${count(parameters.vision)}`,
     ],
-    ["weights", `${byteCount(weights.bytes)} of ${weights.dtypes.join(", ")}`],
+    ["weights", `${byteCount(weights.bytes)} in all, of ${weights.dtypes.join(", ")}`],
     ["files", files.join(", ")],
     ...(converted ? conversionRows(converted) : []),
     [
       "memory",
-      `about ${byteCount(memory.weightsF32Bytes)} for weights as f32, ${byteCount(memory.kvBytesPer1000Tokens)} for 1,000 tokens`,
+      `about ${byteCount(memory.weightsBytes)} for weights ${memory.weightsAs === "f32" ? "as f32" : "as stored"}, ${byteCount(memory.kvBytesPer1000Tokens)} for 1,000 tokens`,
     ],
   ];
   return rows.map(([label, text]) => `${`${label}:`.padEnd(12)}${text}\n`).join("");

@@ -38,7 +38,13 @@ describe("a call that makes no sense", () => {
     [["ask", "What?", "--stop", ""], /--stop/],
     [["ask", "What?", "--context", "99999"], /error\[bad_option\].*from 1 to 32768/],
     [["info", "one", "two"], /too many arguments/],
-    [["pull"], /missing required argument 'model'/],
+    [["pull"], /missing required argument 'model'\. See oryx pull --help\./],
+    [["bench", "video"], /missing required argument 'file'\. See oryx bench video --help\./],
+    [["--nonsense"], /unknown option '--nonsense'\. See oryx --help\./],
+    [["ask", "What?", "--kv", "f8"], /'--kv <type>'.*Allowed choices are f32, f16/],
+    [["verify", GOLDEN, "--model", GOLDEN, "--thorough"], /--thorough does not go with --model/],
+    [["verify", GOLDEN, "--at-least", "90"], /--at-least goes with --model only/],
+    [["verify", GOLDEN, "--model", GOLDEN, "--at-least", "101"], /Give a number from 0 to 100/],
   ];
 
   it.each(calls)("%j is told in a line and exits with 2", async (argv, told) => {
@@ -102,6 +108,23 @@ describe("help", () => {
     const ask = await run(["ask", "--help"]);
     expect(ask.out).toMatch(/--max-frames <n> +.*default: 64, most:\s+10000/);
   });
+
+  it("names what ask takes, and defaults as they are written", async () => {
+    const { out } = await run(["ask", "--help"]);
+    expect(out).toMatch(/^Usage: oryx ask \[options\] \[media\.\.\.\] <question>$/m);
+    expect(out).toMatch(/^Arguments:\n +media +images.*\n +question +the last word/m);
+    expect((await run(["bench", "llm", "--help"])).out).toContain("(default: 128,512)");
+  });
+
+  it.each(["ask", "chat", "info", "pull", "convert", "verify", "bench"])(
+    "of %s fits a terminal of 80 columns",
+    async (verb) => {
+      const io = new RecordedIo({ terminal: true, columns: 80 });
+      await main([verb, "--help"], io);
+      const long = io.out.split("\n").filter((line) => line.length > 80);
+      expect(long).toEqual([]);
+    },
+  );
 
   it("stands in for a missing verb, on stderr", async () => {
     const { exitCode, out, err } = await run([]);

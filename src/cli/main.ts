@@ -4,6 +4,7 @@ import { registerAsk } from "./ask.ts";
 import { registerBench } from "./bench.ts";
 import { registerChat } from "./chat.ts";
 import { registerConvert } from "./convert.ts";
+import { usageErrorOf } from "./failure.ts";
 import { registerInfo } from "./info.ts";
 import { registerPull } from "./pull.ts";
 import { Exit, type Io, Shell } from "./shell.ts";
@@ -28,7 +29,8 @@ Examples:
   oryx ask holiday.mp4 "What happens?" --max-frames 128
   oryx ask --frames frames/*.jpg "What moves?" --fps 2
   oryx chat holiday.mp4
-  oryx pull ORG/NAME && oryx ask --model ORG/NAME photo.jpg "Where is this?"
+  oryx pull ORG/NAME
+  oryx ask --model ORG/NAME photo.jpg "Where is this?"
 
 The model is a folder or a pulled ORG/NAME: --model, else ORYX_MODEL, else the one that comes with oryx.
 Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`;
@@ -71,9 +73,8 @@ function buildProgram(shell: Shell): Command {
     .version(packageVersion(), "-V, --version", "print the version")
     .helpOption("-h, --help", "print this help")
     .helpCommand("help [verb]", "print the help of a verb")
-    .addHelpText("after", EXAMPLES)
+    .addHelpText("after", shell.helpNotes(EXAMPLES))
     .configureHelp({ subcommandTerm: (verb) => `${verb.name()} ${verb.usage().replace("[options] ", "")}` })
-    .exitOverride()
     .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
@@ -84,7 +85,16 @@ function buildProgram(shell: Shell): Command {
       getErrHasColors: () => false,
     });
   for (const register of VERBS) register(program, shell);
+  pointToHelp(program, "oryx");
   return program;
+}
+
+/** Lets a bad call of a verb point to that verb's own help. */
+function pointToHelp(command: Command, call: string): void {
+  command.exitOverride((error) => {
+    throw error.message.startsWith("error: ") ? usageErrorOf(error.message, call) : error;
+  });
+  for (const verb of command.commands) pointToHelp(verb, `${call} ${verb.name()}`);
 }
 
 function packageVersion(): string {

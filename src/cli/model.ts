@@ -45,9 +45,7 @@ export async function loadChosen(
   const choice = await chooseModel(options.model, shell.io.env);
   const { cacheDir } = hubSettings(shell.io.env);
   if (choice.randomWeights) {
-    shell.note(
-      `note: the weights of ${PACKAGED_MODEL.name} are random, so its answers mean nothing; --model takes another`,
-    );
+    shell.note(`note: the weights of ${PACKAGED_MODEL.name} are random: its answers mean nothing`);
   }
   line.show(`loading ${choice.name}`, true);
   const { Oryx } = await import("../node/oryx.ts");

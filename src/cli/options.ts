@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LIMITS } from "../core/limits.ts";
 import type { GenerationOptions, VisualOptions } from "../engine/request.ts";
+import type { KvType } from "../model/oryx.ts";
 import type { Compression } from "../model/visual.ts";
 import type { LoadOptions } from "../node/oryx.ts";
 import type { Device } from "../runtime/session.ts";
@@ -13,6 +14,7 @@ export interface ModelOptions {
   device?: Device;
   threads?: number;
   context?: number;
+  kv?: KvType;
 }
 
 /** What is asked, and how it is answered. */
@@ -40,12 +42,23 @@ export function addModelOptions(command: Command): void {
       "the vision tower's file or folder, when it is not in the model's folder",
     )
     .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
-    .option("--threads <n>", "threads of the CPU (default: its cores)", wholeNumber(1, 1024))
+    .addOption(threadsOption())
     .option(
       "--context <tokens>",
       "tokens that prompt and answer may take (default and most: what the model was made for)",
       wholeNumber(1, LIMITS.maxPositions),
+    )
+    .addOption(
+      new Option(
+        "--kv <type>",
+        "how what was read is kept: f16 takes half the memory (default: f32)",
+      ).choices(["f32", "f16"]),
     );
+}
+
+export function threadsOption(): Option {
+  const option = new Option("--threads <n>", "threads of the CPU (default: its physical cores)");
+  return option.argParser(wholeNumber(1, 1024));
 }
 
 export function addTurnOptions(command: Command): void {
@@ -106,8 +119,8 @@ export function addOutputOptions(command: Command, json: string): void {
     .option("--debug", "print an error's stack and causes");
 }
 
-export function loadOptions({ device, threads, context, visionTower }: ModelOptions): LoadOptions {
-  return given({ device, threads, contextTokens: context, visionTower });
+export function loadOptions({ device, threads, context, kv, visionTower }: ModelOptions): LoadOptions {
+  return given({ device, threads, contextTokens: context, kv, visionTower });
 }
 
 export function turnOptions(options: TurnOptions): VisualOptions & GenerationOptions {

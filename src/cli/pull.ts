@@ -15,7 +15,8 @@ const NOTES = `
 The cache is the one of Python's huggingface_hub. Environment: HF_TOKEN, HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_HUB_OFFLINE.
 
 Example:
-  oryx pull ORG/NAME && oryx ask --model ORG/NAME photo.jpg "What is it?"`;
+  oryx pull ORG/NAME
+  oryx ask --model ORG/NAME photo.jpg "What is it?"`;
 
 /** `oryx pull ORG/NAME` */
 export function registerPull(program: Command, shell: Shell): void {
@@ -30,7 +31,7 @@ export function registerPull(program: Command, shell: Shell): void {
     .option("--cache-dir <folder>", "where to keep it (default: the hub's own cache)");
   addOutputOptions(command, "print folder, commit and files as one JSON object");
   command
-    .addHelpText("after", NOTES)
+    .addHelpText("after", shell.helpNotes(NOTES))
     .action((id: string, options: PullCommandOptions) => pullModel(id, options, shell));
 }
 

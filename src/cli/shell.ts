@@ -1,6 +1,7 @@
 import type { Readable, Writable } from "node:stream";
 import { OryxError } from "../core/errors.ts";
 import { failureLine, failureOf, stackOf } from "./failure.ts";
+import { columnsOf, wrap } from "./wrap.ts";
 
 export type Input = Readable & { isTTY?: boolean };
 export type Output = Writable & { isTTY?: boolean; columns?: number };
@@ -90,16 +91,21 @@ export class Shell {
     this.print(`${JSON.stringify(value)}\n`);
   }
 
+  /** Text behind a verb's help, for commander's `addHelpText`: as wide as the terminal that it is printed on. */
+  helpNotes(text: string): (help: { error: boolean }) => string {
+    return ({ error }) => wrap(text, columnsOf(error ? this.io.stderr : this.io.stdout));
+  }
+
   /** Writes a line to stderr, unless it is to be quiet or a program is listening. */
   note(text: string): void {
-    if (!this.quiet && !this.json) this.io.stderr.write(`${withoutControls(text)}\n`);
+    if (!this.quiet && !this.json) this.#tell(withoutControls(text));
   }
 
   /** Tells of a failure: a line on stderr, with --json an object on stdout too. Returns its exit code. */
   report(error: unknown): number {
     const { code, message, remedy, exitCode } = failureOf(error);
     if (this.json) this.printJson({ error: { code, message, remedy } });
-    if (code !== "aborted") this.io.stderr.write(`${failureLine({ code, message, remedy, exitCode })}\n`);
+    if (code !== "aborted") this.#tell(failureLine({ code, message, remedy, exitCode }));
     if (this.debug) this.io.stderr.write(`${stackOf(error)}\n`);
     return exitCode;
   }
@@ -112,6 +118,11 @@ export class Shell {
     throw new OryxError("disk", `stdout could not be written: ${cause.message}`, "check where it goes", {
       cause,
     });
+  }
+
+  #tell(text: string): void {
+    const { stderr } = this.io;
+    stderr.write(`${wrap(text, columnsOf(stderr))}\n`);
   }
 
   /** Leaves Ctrl-C to the process again. */

@@ -1,4 +1,5 @@
 import type { Output } from "./shell.ts";
+import { columnsOf, fitted, wrap } from "./wrap.ts";
 
 const LEAST_PAUSE_MS = 80;
 const CLEAR = "\r\x1b[2K";
@@ -23,7 +24,7 @@ export class StatusLine {
     this.#lastMs = now;
     this.#isShown = true;
     // One column stays free: a full line would wrap, and only its last part could be cleared.
-    this.#stream.write(CLEAR + text.slice(0, (this.#stream.columns ?? 80) - 1));
+    this.#stream.write(CLEAR + fitted(text, (this.#stream.columns ?? 80) - 1));
   }
 
   clear(): void {
@@ -36,6 +37,6 @@ export class StatusLine {
   keep(text: string): void {
     if (!this.#isOn) return;
     this.clear();
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(`${wrap(text, columnsOf(this.#stream))}\n`);
   }
 }

@@ -63,6 +63,57 @@ describe("oryx verify", () => {
   });
 });
 
+describe("oryx verify --model", () => {
+  const compare = (...words: string[]) => run("verify", GOLDEN, "--only", "text", "--model", ...words);
+
+  /** Does `use` with a copy of the model that answers otherwise: its output rows are in another order. */
+  async function withOtherModel(use: (dir: string) => Promise<void>): Promise<void> {
+    const dir = await mkdtemp(join(tmpdir(), "oryx-cli-agreement-"));
+    try {
+      await cp(GOLDEN, dir, { recursive: true });
+      const path = join(dir, "model-00001-of-00002.safetensors"); // it has the output layer
+      const file = await readFile(path);
+      const start = 8 + Number(file.readBigUInt64LE(0));
+      const [begin, end] = JSON.parse(file.toString("utf8", 8, start))["lm_head.weight"].data_offsets;
+      const rows = file.subarray(start + begin, start + end);
+      const half = rows.length / 2;
+      Buffer.concat([rows.subarray(half), rows.subarray(0, half)]).copy(rows);
+      await writeFile(path, file);
+      await use(dir);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  }
+
+  it("tells how often both say the same", async () => {
+    const { out, exitCode } = await compare(GOLDEN, "--at-least", "100");
+    expect(out).toMatch(/^text +100\.0% of 64 tokens, logits differ by 0\.0%\n.* 100\.0% of all places\n$/);
+    expect(exitCode).toBe(0);
+  });
+
+  it("fails below --at-least only", async () => {
+    await withOtherModel(async (dir) => {
+      expect((await compare(dir)).exitCode).toBe(0);
+      const { err, exitCode } = await compare(dir, "--at-least", "90");
+      expect(err).toMatch(/^error\[verify_failed\]: .* in \d+\.\d% of all places, not in 90%\./);
+      expect(exitCode).toBe(1);
+      const json = await compare(dir, "--at-least", "90", "--json");
+      expect(JSON.parse(json.out)).toMatchObject({
+        cases: [{ of: "text" }],
+        error: { code: "verify_failed" },
+      });
+    });
+  });
+
+  it("refuses another model", async () => {
+    const { err, exitCode } = await compare("test/fixtures/oryx-llama-tiny");
+    expect(err).toMatch(
+      /^error\[weights_mismatch\]: .* family llama instead of qwen, .*hidden size 64 instead of 96\. /,
+    );
+    expect(exitCode).toBe(1);
+  });
+});
+
 describe("oryx bench", () => {
   const film = "test/fixtures/videos/h264-bframes.mp4";
 

@@ -1,11 +1,14 @@
 import { type Command, Option } from "commander";
 import { OryxError } from "../core/errors.ts";
 import type { Device } from "../runtime/session.ts";
+import type { AgreementReport } from "../verify/agreement.ts";
 import type { VerifyReport } from "../verify/report.ts";
-import { wholeNumber } from "./numbers.ts";
-import { addOutputOptions } from "./options.ts";
+import { UsageError } from "./failure.ts";
+import { number } from "./numbers.ts";
+import { addOutputOptions, threadsOption } from "./options.ts";
 import { Exit, type Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
+import { tenths } from "./words.ts";
 
 interface VerifyCommandOptions {
   device?: Device;
@@ -13,16 +16,18 @@ interface VerifyCommandOptions {
   only?: string;
   thorough?: boolean;
   model?: string;
+  atLeast?: number;
 }
 
 const NOTES = `
 The folder holds a model and what an independent program computed with it: cases.json, expected.safetensors, media/.
 Pixels and tokens must be the same, every later stage within a relative error of 1e-4.
+With --model, how often both name the same most likely token is told, and fails only below --at-least.
 
 Examples:
   oryx verify test/fixtures/oryx-qwen-tiny
   oryx verify golden/ --only video --thorough
-  oryx verify golden/ --model converted/`;
+  oryx verify golden/ --model converted/ --at-least 90`;
 
 /** `oryx verify DIR` */
 export function registerVerify(program: Command, shell: Shell): void {
@@ -37,16 +42,27 @@ export function registerVerify(program: Command, shell: Shell): void {
       "--model <dir>",
       "instead: how often another form of the model, a converted one say, says the same",
     )
+    .option(
+      "--at-least <percent>",
+      "with --model: fail when fewer tokens agree (default: exit with 0 however few do)",
+      number({ from: 0, to: 100 }),
+    )
     .option("--only <case>", "only the case of this name")
     .option("--thorough", "also generate in small chunks and without a cache, and compare the tokens")
     .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
-    .option("--threads <n>", "threads of the CPU (default: its cores)", wholeNumber(1, 1024));
+    .addOption(threadsOption());
   addOutputOptions(command, "print every check as one JSON object");
   command
-    .addHelpText("after", NOTES)
-    .action((dir: string, { model, ...options }: VerifyCommandOptions) =>
-      model === undefined ? verifyFolder(dir, options, shell) : compareModels(dir, model, options, shell),
-    );
+    .addHelpText("after", shell.helpNotes(NOTES))
+    .action(async (dir: string, options: VerifyCommandOptions) => {
+      const { model, thorough, atLeast } = options;
+      if (model !== undefined) {
+        if (thorough) throw new UsageError("--thorough does not go with --model", "leave one of them out");
+        return compareModels(dir, model, options, shell);
+      }
+      if (atLeast !== undefined) throw new UsageError("--at-least goes with --model only", "name a model");
+      return verifyFolder(dir, options, shell);
+    });
 }
 
 async function compareModels(
@@ -56,7 +72,7 @@ async function compareModels(
   shell: Shell,
 ): Promise<void> {
   const { agreement } = await import("../verify/agreement.ts");
-  const { device, threads, only } = options;
+  const { device, threads, only, atLeast = 0 } = options;
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   line.show("computing both", true);
   try {
@@ -67,16 +83,29 @@ async function compareModels(
       signal: shell.signal,
     });
     line.clear();
-    if (shell.json) return shell.printJson(report);
-    const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
-    for (const { of, same, places, logitsError } of report.cases) {
-      const tokens = `${percent(same / places).padStart(6)} of ${places} tokens`;
-      shell.print(`${of.padEnd(12)} ${tokens}, logits differ by ${percent(logitsError)}\n`);
-    }
-    shell.print(`the same most likely token in ${percent(report.top1)} of all places\n`);
+    const failure = 100 * report.top1 < atLeast ? disagrees(report, atLeast) : undefined;
+    tell(report, agreementTable(report), failure, shell);
   } finally {
     line.clear();
   }
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+
+function agreementTable({ cases, top1 }: AgreementReport): string {
+  const rows = cases.map(({ of, same, places, logitsError }) => {
+    const tokens = `${percent(same / places).padStart(6)} of ${places} tokens`;
+    return `${of.padEnd(12)} ${tokens}, logits differ by ${percent(logitsError)}`;
+  });
+  return [...rows, `the same most likely token in ${percent(top1)} of all places`].join("\n");
+}
+
+function disagrees({ model, top1 }: AgreementReport, atLeast: number): VerifyFailure {
+  return {
+    code: "verify_failed",
+    message: `${model} names the same most likely token in ${percent(top1)} of all places, not in ${atLeast}%`,
+    remedy: "convert with --weights w8, or --keep what loses most (oryx info tells)",
+  };
 }
 
 async function verifyFolder(dir: string, options: VerifyCommandOptions, shell: Shell): Promise<void> {
@@ -96,24 +125,36 @@ async function verifyFolder(dir: string, options: VerifyCommandOptions, shell: S
     });
     line.clear();
     const failure = report.passed ? undefined : failed(report);
-    if (shell.json) {
-      // One object, so the error stands in it.
-      shell.printJson({ ...report, ...(failure && { error: failure }) });
-      if (failure) throw new Exit(1);
-    } else {
-      shell.print(`${reportTable(report)}\n`);
-      if (failure) throw new OryxError(failure.code, failure.message, failure.remedy);
-    }
+    tell({ ...report, totalMs: tenths(report.totalMs) }, reportTable(report), failure, shell);
   } finally {
     line.clear();
   }
 }
 
-function failed({ checks }: VerifyReport) {
+/** What a verdict says when it is not good. */
+interface VerifyFailure {
+  code: "verify_failed";
+  message: string;
+  remedy: string;
+}
+
+/** Prints a report; a failure ends the command with 1. */
+function tell(report: object, table: string, failure: VerifyFailure | undefined, shell: Shell): void {
+  if (shell.json) {
+    // One object, so the error stands in it.
+    shell.printJson({ ...report, ...(failure && { error: failure }) });
+    if (failure) throw new Exit(1);
+  } else {
+    shell.print(`${table}\n`);
+    if (failure) throw new OryxError(failure.code, failure.message, failure.remedy);
+  }
+}
+
+function failed({ checks }: VerifyReport): VerifyFailure {
   const count = checks.filter((c) => !c.passed).length;
   return {
     code: "verify_failed",
     message: `${count} of ${checks.length} checks failed`,
     remedy: "look at the first check that failed: later stages compute from earlier ones",
-  } as const;
+  };
 }

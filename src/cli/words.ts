@@ -5,6 +5,11 @@ export function count(n: number): string {
   return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** 12.3456 -> 12.3 */
+export function tenths(n: number): number {
+  return Math.round(10 * n) / 10;
+}
+
 /** 4.93e9 -> "4.9 GB" (powers of ten, as disks are sold) */
 export function byteCount(bytes: number): string {
   const units = ["bytes", "kB", "MB", "GB", "TB"] as const;

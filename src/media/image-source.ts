@@ -72,7 +72,7 @@ async function fileSize(path: string, name: string): Promise<number> {
   // Opening a pipe would wait for a writer for ever, and a device never ends.
   if (!found.isFile()) {
     const kind = found.isDirectory() ? "a folder" : "not a regular file";
-    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of an image file");
+    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of an image or video file");
   }
   return found.size;
 }

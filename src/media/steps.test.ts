@@ -4,7 +4,8 @@ import { atOnce, inBands, inSteps, type Steps } from "./steps.ts";
 
 /** Work of so many steps that take so long each, and count themselves. */
 function* busy(steps: number, stepMs: number, counter = { steps: 0 }): Steps<string> {
-  for (; counter.steps < steps; counter.steps++) {
+  while (counter.steps < steps) {
+    counter.steps++;
     const endMs = performance.now() + stepMs;
     while (performance.now() < endMs);
     yield;

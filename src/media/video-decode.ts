@@ -30,7 +30,7 @@ export async function* decodeShots(
   const atS = (shots[due]?.timestampS ?? 0) - track.startS;
   throw new OryxError(
     "media_malformed",
-    `the frame at ${atS.toFixed(3)} s cannot be decoded: the film is damaged or cut off there`,
+    `${track.name} is damaged or cut off: its frame at ${atS.toFixed(3)} s cannot be decoded`,
     "fetch the film again, or ask for frames before this one",
   );
 }

@@ -61,7 +61,11 @@ export async function openTrack(file: VideoFile, container: Container): Promise<
   try {
     const track = await input.getPrimaryVideoTrack();
     if (!track) {
-      throw new OryxError("media_no_video", `${file.name} has no video track`, "is it a sound recording?");
+      throw new OryxError(
+        "media_no_video",
+        `${file.name} has no video track`,
+        "is it a sound recording, or an empty recording?",
+      );
     }
     const codec = CODECS[(await track.getCodec()) ?? ""];
     if (codec)
@@ -93,14 +97,15 @@ interface Header {
 /** A film's video track. Its packets are known by their `sequenceNumber`. */
 export class VideoTrack {
   readonly header: Header;
-  readonly #name: string;
+  /** The film's, for messages. */
+  readonly name: string;
   readonly #source: MeteredSource;
   readonly #track: InputVideoTrack;
   readonly #sink: EncodedPacketSink;
 
   constructor(name: string, source: MeteredSource, track: InputVideoTrack, header: Header) {
     this.header = header;
-    this.#name = name;
+    this.name = name;
     this.#source = source;
     this.#track = track;
     this.#sink = new EncodedPacketSink(track);
@@ -117,7 +122,7 @@ export class VideoTrack {
     const atS = this.startS + timeS + TIME_TOLERANCE_S;
     if (isCut && atS >= endS) {
       throw damaged(
-        this.#name,
+        this.name,
         new Error(`it is cut off ${(endS - this.startS).toFixed(1)} s after its start`),
       );
     }
@@ -147,7 +152,7 @@ export class VideoTrack {
     try {
       return await question(this.#sink);
     } catch (cause) {
-      throw damaged(this.#name, cause);
+      throw damaged(this.name, cause);
     }
   }
 }

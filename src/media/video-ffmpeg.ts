@@ -79,7 +79,11 @@ async function probeStream(film: Film, signal: AbortSignal | undefined): Promise
 
   const codec = value("codec_name");
   if (!codec)
-    throw new OryxError("media_no_video", `${film.name} has no video track`, "is it a sound recording?");
+    throw new OryxError(
+      "media_no_video",
+      `${film.name} has no video track`,
+      "is it a sound recording, or an empty recording?",
+    );
   const [across = 1, down = 1] = (value("sample_aspect_ratio") ?? "").split(":").map(Number);
   const stored = { width: Number(value("width")), height: Number(value("height")) };
   const wide = { ...stored, width: Math.round(stored.width * (across > 0 && down > 0 ? across / down : 1)) };

@@ -44,7 +44,7 @@ async function fileOnDisk(path: string): Promise<VideoFile> {
   // Opening a pipe would wait for a writer for ever, and a device never ends.
   if (!found.isFile()) {
     const kind = found.isDirectory() ? "a folder" : "not a regular file";
-    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of a video file");
+    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of an image or video file");
   }
   const handle = await open(path, "r").catch((cause: unknown) => {
     throw unreadable(name, cause);

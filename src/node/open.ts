@@ -46,7 +46,9 @@ export async function openModel(dir: string, options: OpenOptions = {}): Promise
   const tokenizer = await openTokenizer(dir);
   const runtime = await createNodeRuntime(runtimeOptions);
   try {
-    const both = storesBoth(checkpoint.language) && checkpoint.bytes < MEMORY_SHARE * freemem();
+    // Integer products other than int4 have no WebGPU kernel.
+    const fast = runtime.device === "cpu" && checkpoint.bytes < MEMORY_SHARE * freemem();
+    const both = fast && storesBoth(checkpoint.language);
     const { config, visionShape, language, vision } = checkpoint;
     const source = { config: config.language, visionShape, language, vision };
     const loaded = await loadModel(runtime, source, { kv, both });

@@ -126,7 +126,7 @@ describe("a mistake in a description", () => {
   it("is found while the graph is built, and names the parameter", () => {
     const x = input("x", "f32", [1, 8, 64]);
     expect(() => op.matmulTransposed(x, w)).toThrow(
-      "FusedMatMul(x [1, 8, 64], layers.3.self_attn.q_proj.weight [96, 96]): 64 != 96",
+      "Gemm(Reshape [8, 64], layers.3.self_attn.q_proj.weight [96, 96]): 64 != 96",
     );
   });
 

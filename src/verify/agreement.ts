@@ -1,8 +1,9 @@
+import { OryxError } from "../core/errors.ts";
 import { KvSlot } from "../engine/kv.ts";
 import { argmax } from "../engine/sampler.ts";
 import { sequenceLength } from "../engine/sequence.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
-import { openCheckpoint } from "../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { relativeError } from "./compare.ts";
 import { type GoldenCase, readGolden } from "./golden.ts";
 import { ObservingRuntime } from "./observe.ts";
@@ -38,7 +39,7 @@ export interface AgreementReport {
 /**
  * Compares a model with another form of it (a quantised one, say) on the cases of the reference's folder. Both are
  * given the reference's own greedy tokens, one at a time as in decoding, so that one difference does not make others.
- * @throws OryxError as `verify` does
+ * @throws OryxError `weights_mismatch` when they are no forms of one model; as `verify` does
  */
 export async function agreement(
   reference: string,
@@ -46,14 +47,16 @@ export async function agreement(
   options: AgreementOptions = {},
 ): Promise<AgreementReport> {
   const { only, tokens = 64, signal, ...runtimeOptions } = options;
+  const [original, other] = [await openCheckpoint(reference), await openCheckpoint(model)];
+  requireSameModel(original, other);
   const chosen = choose(await readGolden(reference), only);
   const forced = new Map<string, number[]>();
-  const expected = await run(reference, chosen, runtimeOptions, async (verified, golden) => {
+  const expected = await run(original, chosen, runtimeOptions, async (verified, golden) => {
     const logits = await teacherForced(verified, golden, undefined, tokens, signal);
     forced.set(golden.name, logits.map(argmax));
     return logits;
   });
-  const actual = await run(model, chosen, runtimeOptions, (verified, golden) =>
+  const actual = await run(other, chosen, runtimeOptions, (verified, golden) =>
     teacherForced(verified, golden, forced.get(golden.name), tokens, signal),
   );
   const cases = chosen.map(({ name }, i) => compare(name, expected[i] ?? [], actual[i] ?? []));
@@ -72,15 +75,34 @@ function compare(
   return { of, same, places: pairs.length, logitsError };
 }
 
+/** What no conversion changes. Two models that differ in it say the same by chance at most. */
+function requireSameModel(reference: Checkpoint, model: Checkpoint): void {
+  const traits = ({ config: { family, language } }: Checkpoint) => [
+    ["family", family],
+    ["vocabulary", language.vocabSize],
+    ["hidden size", language.hiddenSize],
+  ];
+  const theirs = traits(model);
+  const differences = traits(reference).flatMap(([name, value], i) =>
+    theirs[i]?.[1] === value ? [] : `${name} ${theirs[i]?.[1]} instead of ${value}`,
+  );
+  if (differences.length === 0) return;
+  throw new OryxError(
+    "weights_mismatch",
+    `${model.dir} is no form of the model in ${reference.dir}: ${differences.join(", ")}`,
+    "compare with what was converted from that very model",
+  );
+}
+
 async function run<T>(
-  dir: string,
+  checkpoint: Checkpoint,
   cases: readonly GoldenCase[],
   options: NodeRuntimeOptions,
   one: (model: VerifiedModel, golden: GoldenCase) => Promise<T>,
 ): Promise<T[]> {
   const runtime = new ObservingRuntime(await createNodeRuntime(options));
   try {
-    const model = await loadVerified(await openCheckpoint(dir), runtime);
+    const model = await loadVerified(checkpoint, runtime);
     const results: T[] = [];
     for (const golden of cases) results.push(await one(model, golden));
     return results;

@@ -48,10 +48,11 @@ export async function findTower(
   // A config is a stranger's: on Windows, only opening a network path would already send credentials.
   if (authors && isAbsolute(authors) && !/^[\\/]{2}/.test(authors)) places.push(authors);
   for (const path of places) if (await isFile(path)) return path;
+  const searched = [...new Set(places)].join(", ");
   throw new OryxError(
     "weights_missing",
-    `the vision tower is neither in the weights of ${dir} nor in any of ${places.join(", ")}`,
-    "put oryx_vit.pth beside config.json, or say where it is",
+    `the vision tower is neither in the weights of ${dir} nor in any of ${searched}`,
+    "put oryx_vit.pth beside config.json, or say where it is with --vision-tower (visionTower)",
   );
 }
 

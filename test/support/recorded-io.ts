@@ -7,6 +7,8 @@ export interface Setting {
   input?: string;
   /** stdout and stderr are terminals. */
   terminal?: boolean;
+  /** How wide the terminal is; default 100. */
+  columns?: number;
   env?: Record<string, string>;
   /** Called after each write to stdout, with all that has been written. */
   onOutput?: (text: string, io: RecordedIo) => void;
@@ -24,15 +26,22 @@ export class RecordedIo implements Io {
   err = "";
   readonly #interrupted = new Set<() => void>();
 
-  constructor({ input = "", terminal = false, env = {}, onOutput, outputFails }: Setting = {}) {
+  constructor({
+    input = "",
+    terminal = false,
+    columns = 100,
+    env = {},
+    onOutput,
+    outputFails,
+  }: Setting = {}) {
     this.env = env;
     this.stdin = Readable.from([Buffer.from(input)]);
-    this.stdout = stream(terminal, (text) => {
+    this.stdout = stream(terminal, columns, (text) => {
       this.out += text;
       onOutput?.(this.out, this);
       return outputFails;
     });
-    this.stderr = stream(terminal, (text) => {
+    this.stderr = stream(terminal, columns, (text) => {
       this.err += text;
       return undefined;
     });
@@ -58,7 +67,7 @@ export class RecordedIo implements Io {
   }
 }
 
-function stream(isTTY: boolean, take: (text: string) => string | undefined): Io["stdout"] {
+function stream(isTTY: boolean, columns: number, take: (text: string) => string | undefined): Io["stdout"] {
   const writable = new Writable({
     decodeStrings: false,
     write(chunk, _encoding, done) {
@@ -66,5 +75,5 @@ function stream(isTTY: boolean, take: (text: string) => string | undefined): Io[
       done(code === undefined ? null : Object.assign(new Error(code), { code }));
     },
   });
-  return Object.assign(writable, { isTTY, columns: 100 });
+  return Object.assign(writable, { isTTY, columns });
 }

@@ -1,6 +1,7 @@
-import { type Dim, sameDim } from "../dim.ts";
+import { type Dim, sameDim, times } from "../dim.ts";
 import { apply, broadcast, intAttribute, mismatch, sameDType, tensorAt } from "../infer.ts";
 import type { Op, Operand, Tensor } from "../tensor.ts";
+import { reshape, transpose } from "./layout.ts";
 
 /** Matrix products over the last two axes; the axes before them broadcast. */
 
@@ -23,20 +24,35 @@ const MatMul: Op = {
   ],
 };
 
-/** ONNX Runtime's product that reads its second operand transposed where it lies. */
-const FusedMatMul: Op = {
-  name: "FusedMatMul",
-  domain: "com.microsoft",
+/**
+ * Product of two matrices, the second perhaps transposed where it lies. Of the products that can do that, it is the one
+ * that every device has: FusedMatMul has no WebGPU kernel, and WebGPU's MatMul fails where the inner size is 0.
+ */
+const Gemm: Op = {
+  name: "Gemm",
+  domain: "",
   infer(operands, attributes) {
-    const shape = productShape("FusedMatMul", operands, intAttribute(attributes, "transB") === 1);
-    return [{ dtype: tensorAt("FusedMatMul", operands, 0).dtype, shape }];
+    const shape = productShape("Gemm", operands, intAttribute(attributes, "transB") === 1);
+    if (shape.length !== 2) throw mismatch("Gemm", operands, "both must be matrices");
+    return [{ dtype: tensorAt("Gemm", operands, 0).dtype, shape }];
   },
 };
 
-export const matmulOps = { MatMul, FusedMatMul } as const;
+export const matmulOps = { MatMul, Gemm } as const;
+
+const gemm = (a: Tensor, b: Tensor, transB: 0 | 1) => apply(Gemm, [a, b], { transB: { int: transB } });
 
 /** a [.., m, k] x b [.., k, n] -> [.., m, n] */
-export const matmul = (a: Tensor, b: Tensor) => apply(MatMul, [a, b]);
+export const matmul = (a: Tensor, b: Tensor) =>
+  a.rank === 2 && b.rank === 2 ? gemm(a, b, 0) : apply(MatMul, [a, b]);
 
-/** a [.., m, k] x b [.., n, k] transposed -> [.., m, n]; b is never copied. */
-export const matmulTransposed = (a: Tensor, b: Tensor) => apply(FusedMatMul, [a, b], { transB: { int: 1 } });
+/** a [.., m, k] x b [.., n, k] transposed -> [.., m, n]; a matrix b is not copied. */
+export function matmulTransposed(a: Tensor, b: Tensor): Tensor {
+  if (b.rank > 2) {
+    const axes = b.shape.map((_, i) => i);
+    return apply(MatMul, [a, transpose(b, [...axes.slice(0, -2), b.rank - 1, b.rank - 2])]);
+  }
+  if (a.rank === 2) return gemm(a, b, 1);
+  const rows = reshape(a, [times(...a.shape.slice(0, -1)), a.dim(-1)]);
+  return reshape(gemm(rows, b, 1), [...a.shape.slice(0, -1), b.dim(0)]);
+}
