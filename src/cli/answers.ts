@@ -1,6 +1,6 @@
 import type { AnswerStream } from "../engine/answer.ts";
 import type { Answer, Timings } from "../engine/request.ts";
-import type { ModelChoice } from "./model.ts";
+import type { ChosenModel } from "./model.ts";
 import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
 import { count, tenths } from "./words.ts";
@@ -8,7 +8,7 @@ import { count, tenths } from "./words.ts";
 /** Prints an answer: its words as they come, or with --json the whole as one line. */
 export async function printAnswer(
   stream: AnswerStream,
-  model: ModelChoice,
+  model: ChosenModel,
   shell: Shell,
   line: StatusLine,
 ): Promise<void> {
@@ -42,7 +42,7 @@ function tellIfCut({ finish, tokens, plan }: Answer, shell: Shell): void {
 }
 
 /** The shape of an answer in JSON: the engine's own, with the model beside it. */
-export function answerJson({ text, timings, ...answer }: Answer, { name, randomWeights }: ModelChoice) {
+export function answerJson({ text, timings, ...answer }: Answer, { name, randomWeights }: ChosenModel) {
   return { answer: text, model: name, randomWeights, ...answer, timings: rounded(timings) };
 }
 

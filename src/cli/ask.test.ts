@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { RecordedIo, type Setting } from "../../test/support/recorded-io.ts";
 import { openTokenizer } from "../node/open.ts";
+import { PACKAGED_MODEL } from "../node/packaged.ts";
 import { main } from "./main.ts";
-import { PACKAGED_MODEL } from "./model.ts";
 
 const GOLDEN = "test/fixtures/oryx-qwen-tiny";
 const media = (name: string) => `${GOLDEN}/media/${name}`;

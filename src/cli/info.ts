@@ -40,7 +40,7 @@ async function info(
   { visionTower, check = false }: InfoOptions,
   shell: Shell,
 ): Promise<void> {
-  const choice = await chooseModel(asked, shell.io.env);
+  const choice = chooseModel(asked, shell.io.env);
   const { resolveModel } = await import("../net/hub.ts");
   const { openCheckpoint } = await import("../weights/checkpoint.ts");
   const { openTokenizer } = await import("../node/open.ts");
@@ -85,7 +85,7 @@ export type ModelFacts = Awaited<ReturnType<typeof modelFacts>>;
 
 /** What there is to know of a model without loading it. Bytes, and tokens; memory is an estimate. */
 async function modelFacts(
-  { name, randomWeights }: ModelChoice,
+  { name }: ModelChoice,
   checkpoint: Checkpoint,
   tokenizer: Tokenizer,
   isChecked: boolean,
@@ -105,7 +105,7 @@ async function modelFacts(
   return {
     model: name,
     dir,
-    randomWeights,
+    randomWeights: config.randomWeights,
     family: config.family,
     language: {
       layers,
