@@ -78,7 +78,10 @@ export function expectedTower(): ExpectedTensors {
 }
 
 /** The model from weights of {@link expectedTower}. */
-export function loadTower(runtime: Runtime, weights: ReadonlyMap<string, StoredTensor>): Promise<VisionEncoder> {
+export function loadTower(
+  runtime: Runtime,
+  weights: ReadonlyMap<string, StoredTensor>,
+): Promise<VisionEncoder> {
   const { language: config } = configOf(LANGUAGE_MODEL);
   return loadEncoder(runtime, { config, visionShape: ORYX_VIT, language: weights, vision: weights });
 }
