@@ -14,10 +14,10 @@ const stands = {
   runtime: ["core", "onnx"],
   net: ["core"],
   engine: ["core", "graph", "nn", "model", "onnx", "text", "media", "runtime"],
-  convert: ["core", "model", "weights"],
+  convert: ["core", "nn", "model", "weights"],
   node: ["core", "model", "weights", "text", "media", "runtime", "net", "engine"],
   verify: ["core", "model", "weights", "text", "media", "runtime", "engine", "node"],
-  bench: ["core", "model", "weights", "media", "runtime", "engine", "node"],
+  bench: ["core", "nn", "model", "weights", "media", "runtime", "engine", "node"],
   cli: [
     "core",
     "model",

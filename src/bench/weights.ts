@@ -6,9 +6,10 @@ import { DTYPE_BYTES, type DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import { Random } from "../core/random.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
+import { type IntegerStorage, PARTS } from "../nn/params.ts";
 import type { ExpectedTensors } from "../weights/expected.ts";
 import { toBfloat16 } from "../weights/floats.ts";
-import { type IntegerStorage, PARTS, partShapes } from "../weights/quantised.ts";
+import { partShapes } from "../weights/quantised.ts";
 
 /** How weights are stored: as published, or as `oryx convert --weights` would store them. */
 export type WeightType = "f32" | "bf16" | "q4" | "w8" | "auto";

@@ -1,10 +1,11 @@
 import type { DType } from "../core/dtype.ts";
 import { OryxError, quote } from "../core/errors.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
+import { type IntegerStorage, PARTS } from "../nn/params.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { CONVERTED_FILES, type VisionMode, type WeightMode } from "../weights/converted.ts";
 import { INT4_BLOCK } from "../weights/quantise.ts";
-import { type IntegerStorage, PARTS, partShapes } from "../weights/quantised.ts";
+import { partShapes } from "../weights/quantised.ts";
 import { type FileLayout, layoutFile, type Place, type Wanted } from "./layout.ts";
 
 /** How weights are to be stored. */

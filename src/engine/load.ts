@@ -3,7 +3,7 @@ import { type Tensor, weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { type KvType, languageGraph, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
-import { type Matrix, Params } from "../nn/params.ts";
+import { type IntegerStorage, type Matrix, PARTS, Params } from "../nn/params.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { Decoder } from "./decoder.ts";
@@ -23,9 +23,6 @@ export interface LoadedModel {
   encoder: VisionEncoder;
 }
 
-/** Integer storages of a matrix, as a converted checkpoint names their tensors behind the matrix's own name. */
-export type IntegerStorage = "int4" | "int8";
-
 /**
  * Parameters of a checkpoint, as it stores them: `X` dense, or `X.int4` or `X.int8` with their scales.
  * @param prefer which to take where a matrix is stored in both
@@ -39,8 +36,8 @@ export function storedParams(
     return found && weight(name, found);
   };
   const integer = (name: string, storage: IntegerStorage): Matrix | undefined => {
-    const values = stored(`${name}.${storage}`);
-    const scales = stored(`${name}.${storage}_scales`);
+    const values = stored(name + PARTS[storage].values);
+    const scales = stored(name + PARTS[storage].scales);
     if (values === undefined || scales === undefined) return undefined;
     return storage === "int4" ? { storage, packed: values, scales } : { storage, values, scales };
   };
@@ -54,7 +51,10 @@ export function storedParams(
 
 /** Whether some matrices are stored both ways, so that prefill and decode can each have their own. */
 export function storesBoth(tensors: ReadonlyMap<string, StoredTensor>): boolean {
-  return [...tensors.keys()].some((name) => name.endsWith(".int8") && tensors.has(`${name.slice(0, -1)}4`));
+  const { int4, int8 } = PARTS;
+  return [...tensors.keys()].some(
+    (name) => name.endsWith(int8.values) && tensors.has(name.slice(0, -int8.values.length) + int4.values),
+  );
 }
 
 export interface DecoderOptions {

@@ -11,6 +11,17 @@ export type Matrix =
   /** i8 with a scale for each output: [in, out] (transposed, as the kernel wants it) and f32 [out]. */
   | { storage: "int8"; values: Tensor; scales: Tensor };
 
+/**
+ * How a converted checkpoint names what a matrix `X.weight` [out, in] became: `X.weight.int4` beside
+ * `X.weight.int4_scales`, and likewise int8. It may hold both; whoever loads it chooses.
+ */
+export const PARTS = {
+  int4: { values: ".int4", scales: ".int4_scales" },
+  int8: { values: ".int8", scales: ".int8_scales" },
+} as const;
+
+export type IntegerStorage = keyof typeof PARTS;
+
 /** What a parameter is wanted for, where it is stored in more than one way: products, or looking up rows. */
 export type Use = "product" | "rows";
 

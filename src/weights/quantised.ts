@@ -1,18 +1,9 @@
 import { quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
+import { type IntegerStorage, PARTS } from "../nn/params.ts";
 import { malformed } from "./faults.ts";
 import { INT4_BLOCK } from "./quantise.ts";
 
-/**
- * How a converted folder names what a matrix `X.weight` [out, in] became. What the parts hold is described at
- * `Matrix` in nn/params.ts; a matrix may be there in both integer types, then `linear` may choose.
- */
-export const PARTS = {
-  int4: { values: ".int4", scales: ".int4_scales" },
-  int8: { values: ".int8", scales: ".int8_scales" },
-} as const;
-
-export type IntegerStorage = keyof typeof PARTS;
 export type Storage = "dense" | IntegerStorage;
 
 const PART_NAME = /^(.+)\.(int4|int8)(_scales)?$/;
