@@ -1,6 +1,7 @@
-import { open, readFile, stat } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import { fileSize, shortened, unreadable } from "./file.ts";
 import { FORMAT_BYTES, type ImageFormat, imageFormat } from "./image-format.ts";
 import type { MediaSource } from "./media.ts";
 
@@ -61,22 +62,6 @@ export async function readHead(path: string, name: string, maxBytes: number): Pr
   }
 }
 
-async function fileSize(path: string, name: string): Promise<number> {
-  if (/^([a-z][a-z\d+.-]*:\/\/|data:)/i.test(path)) {
-    throw new OryxError("media_missing", `${name} is a URL, not a file`, "download it first; give its path");
-  }
-  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "EACCES" || cause.code === "EPERM") throw unreadable(name, cause);
-    throw new OryxError("media_missing", `there is no file ${name}`, "check the path", { cause });
-  });
-  // Opening a pipe would wait for a writer for ever, and a device never ends.
-  if (!found.isFile()) {
-    const kind = found.isDirectory() ? "a folder" : "not a regular file";
-    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of an image or video file");
-  }
-  return found.size;
-}
-
 /** libvips takes `name[page=2]` for a file and its options, so a name that ends like that goes in as bytes. */
 async function sharpInput(source: MediaSource, name: string): Promise<string | Uint8Array> {
   if (typeof source !== "string") return source.bytes;
@@ -84,15 +69,4 @@ async function sharpInput(source: MediaSource, name: string): Promise<string | U
   return readFile(source).catch((cause: unknown) => {
     throw unreadable(name, cause);
   });
-}
-
-function unreadable(name: string, cause: unknown): OryxError {
-  return new OryxError("media_unreadable", `${name} cannot be read`, "check the file's permissions", {
-    cause,
-  });
-}
-
-/** A name fit for one line of a message: somebody will pass a picture's base64 as its path. */
-function shortened(name: string): string {
-  return name.length <= 160 ? name : `${name.slice(0, 60)}…${name.slice(-60)}`;
 }

@@ -1,5 +1,6 @@
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { OryxError } from "../core/errors.ts";
+import { fileSize, shortened, unreadable } from "./file.ts";
 import type { MediaSource } from "./media.ts";
 
 /** The bytes of a film, read where they are asked for. */
@@ -34,25 +35,14 @@ function fileInMemory({ bytes, name }: Exclude<MediaSource, string>): VideoFile 
 
 async function fileOnDisk(path: string): Promise<VideoFile> {
   const name = shortened(path);
-  if (/^([a-z][a-z\d+.-]+:\/\/|data:)/i.test(path)) {
-    throw new OryxError("media_missing", `${name} is a URL, not a file`, "download it first; give its path");
-  }
-  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "EACCES" || cause.code === "EPERM") throw unreadable(name, cause);
-    throw new OryxError("media_missing", `there is no file ${name}`, "check the path", { cause });
-  });
-  // Opening a pipe would wait for a writer for ever, and a device never ends.
-  if (!found.isFile()) {
-    const kind = found.isDirectory() ? "a folder" : "not a regular file";
-    throw new OryxError("media_unreadable", `${name} is ${kind}`, "give the path of an image or video file");
-  }
+  const byteLength = await fileSize(path, name);
   const handle = await open(path, "r").catch((cause: unknown) => {
     throw unreadable(name, cause);
   });
   return {
     name,
-    byteLength: found.size,
-    read: (offset, length) => readFully(handle, name, offset, Math.min(length, found.size - offset)),
+    byteLength,
+    read: (offset, length) => readFully(handle, name, offset, Math.min(length, byteLength - offset)),
     close: () => handle.close(),
   };
 }
@@ -74,15 +64,4 @@ async function readFully(
     done += bytesRead;
   }
   return bytes;
-}
-
-function unreadable(name: string, cause: unknown): OryxError {
-  return new OryxError("media_unreadable", `${name} cannot be read`, "check the file and its permissions", {
-    cause,
-  });
-}
-
-/** A name fit for one line of a message: somebody will pass a film's base64 as its path. */
-function shortened(name: string): string {
-  return name.length <= 160 ? name : `${name.slice(0, 60)}…${name.slice(-60)}`;
 }

@@ -78,10 +78,6 @@ export const elementwiseOps = {
   Greater: binary("Greater", "bool"),
   Neg: unary("Neg"),
   Abs: unary("Abs"),
-  Sqrt: unary("Sqrt"),
-  Reciprocal: unary("Reciprocal"),
-  Exp: unary("Exp"),
-  Erf: unary("Erf"),
   Relu: unary("Relu"),
   Sigmoid: unary("Sigmoid"),
   Cos: unary("Cos"),
@@ -120,10 +116,6 @@ export const div = (a: Tensor, b: Value) => both(E.Div, a, b);
 export const greater = (a: Tensor, b: Value) => both(E.Greater, a, b);
 export const abs = (x: Tensor) => apply(E.Abs, [x]);
 export const neg = (x: Tensor) => apply(E.Neg, [x]);
-export const sqrt = (x: Tensor) => apply(E.Sqrt, [x]);
-export const reciprocal = (x: Tensor) => apply(E.Reciprocal, [x]);
-export const exp = (x: Tensor) => apply(E.Exp, [x]);
-export const erf = (x: Tensor) => apply(E.Erf, [x]);
 export const relu = (x: Tensor) => apply(E.Relu, [x]);
 export const sigmoid = (x: Tensor) => apply(E.Sigmoid, [x]);
 export const cos = (x: Tensor) => apply(E.Cos, [x]);
