@@ -14,9 +14,14 @@ const stands = {
   runtime: ["core", "onnx"],
   net: ["core"],
   engine: ["core", "graph", "nn", "model", "onnx", "text", "media", "runtime"],
+  data: ["core", "model", "text", "media"],
+  train: ["core", "graph", "nn", "model", "onnx", "text", "media", "weights", "runtime", "data"],
+  world: ["core", "text", "media", "model", "data"],
   convert: ["core", "nn", "model", "weights"],
   node: ["core", "model", "weights", "text", "media", "runtime", "net", "engine"],
-  verify: ["core", "model", "weights", "text", "media", "runtime", "engine", "node"],
+  recipe: ["core", "model", "text", "media", "weights", "runtime", "data", "train", "world"],
+  eval: ["core", "model", "text", "media", "engine", "node", "world"],
+  verify: ["core", "model", "weights", "text", "media", "runtime", "engine", "node", "data", "train"],
   bench: ["core", "nn", "model", "weights", "media", "runtime", "engine", "node"],
   cli: [
     "core",
@@ -31,6 +36,11 @@ const stands = {
     "node",
     "verify",
     "bench",
+    "data",
+    "train",
+    "world",
+    "recipe",
+    "eval",
   ],
 };
 

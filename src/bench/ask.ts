@@ -79,6 +79,7 @@ async function measureRequests(
     cache: new KvCache(config.language, { slots: 1, capacity: CONTEXT, type: "f32" }),
     tokenizer: BYTES,
     style: config.family,
+    views: config.vision.views,
     stopIds: new Set(), // so that an answer is as long as it was asked to be
     openMedia: media.length > 0 ? openMedia : picture(size),
     close: async () => {},

@@ -33,6 +33,14 @@ export const ERROR_CODES = {
   media_too_large: "a file, a picture or a film is over a limit",
   media_no_video: "a file has no video track",
   media_no_decoder: "no decoder for this codec is installed",
+  // Training
+  recipe_invalid: "a recipe is malformed or asks for something that does not exist",
+  data_invalid: "a data set or a pack cannot be read",
+  sample_invalid: "a training sample is broken, and skipped",
+  sample_too_long: "a training sample has more tokens than the recipe allows, and is skipped",
+  snapshot_damaged: "a snapshot is not what was written",
+  training_failed: "training went wrong: a loss or gradient is not a number",
+  gradient_missing: "an operation has no gradient",
   // Request
   prompt_invalid: "a prompt is empty or refers to media that is not there",
   context_exceeded: "the request needs more tokens than the model's context holds",

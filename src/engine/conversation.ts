@@ -147,7 +147,7 @@ export class Conversation {
         throwIfAborted(request.signal);
         const opened = await this.#parts.openMedia(item, request.signal);
         try {
-          planned.push(planMedia(opened, request));
+          planned.push(planMedia(opened, request, this.#parts.views));
         } catch (error) {
           if (opened.kind === "video") await opened.video.close();
           throw error;

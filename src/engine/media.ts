@@ -3,6 +3,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { RgbImage, Video } from "../media/media.ts";
 import { resizeInSteps } from "../media/resize.ts";
 import { sampleTimes, uniformIndices } from "../media/sampling.ts";
+import { PUBLISHED_VIEWS, type ViewLimits } from "../model/views.ts";
 import {
   COMPRESSIONS,
   DEFAULT_COMPRESSION,
@@ -32,8 +33,12 @@ export interface PlannedMedia {
   plan: ItemPlan;
 }
 
-/** Plans an image or video from its headers. @throws OryxError `bad_option`, `media_too_large`. */
-export function planMedia(opened: OpenedMedia, options: VisualOptions): PlannedMedia {
+/** Plans an image or video from its headers, for a model that was trained with such views. @throws OryxError `bad_option`, `media_too_large`. */
+export function planMedia(
+  opened: OpenedMedia,
+  options: VisualOptions,
+  limits: ViewLimits = PUBLISHED_VIEWS,
+): PlannedMedia {
   const { fps, maxFrames = VIDEO_FRAMES, compress } = options;
   if (compress !== undefined && !COMPRESSIONS.includes(compress)) {
     throw new OryxError("bad_option", `compression is ${compress}`, `give ${COMPRESSIONS.join(", ")}`);
@@ -42,14 +47,14 @@ export function planMedia(opened: OpenedMedia, options: VisualOptions): PlannedM
   checkRange("maxFrames", maxFrames, 1, LIMITS.framesPerVideo);
   if (opened.kind === "image") {
     const k = compress ?? DEFAULT_COMPRESSION.image;
-    const shape: VisualShape = { modality: "image", k, views: viewsOf(opened.size, "image", k) };
+    const shape: VisualShape = { modality: "image", k, views: viewsOf(opened.size, "image", k, limits) };
     return { opened, shape, plan: itemPlan(opened.name, opened.size, shape, 1) };
   }
   const { video } = opened;
   const times = frameTimes(video, options.fps, maxFrames);
   const modality = times.length > VIDEO_FRAMES ? "video_long" : "video";
   const k = compress ?? DEFAULT_COMPRESSION[modality];
-  const shape: VisualShape = { modality, k, views: viewsOf(video, modality, k) };
+  const shape: VisualShape = { modality, k, views: viewsOf(video, modality, k, limits) };
   const plan = itemPlan(opened.name, { width: video.width, height: video.height }, shape, times.length);
   return { opened, shape, plan: { ...plan, durationS: video.durationS, frameTimesS: times } };
 }

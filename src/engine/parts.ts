@@ -1,3 +1,4 @@
+import type { ViewLimits } from "../model/views.ts";
 import type { PromptStyle } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Decoder } from "./decoder.ts";
@@ -11,6 +12,8 @@ export interface EngineParts {
   decoder: Decoder;
   encoder: VisionEncoder;
   cache: KvCache;
+  /** How large the model wants its pictures. */
+  views: ViewLimits;
   tokenizer: Tokenizer;
   style: PromptStyle;
   /** Tokens that end an answer. */

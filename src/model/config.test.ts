@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
 import { parseConfig, parseGenerationConfig } from "./config.ts";
+import { PUBLISHED_VIEWS } from "./views.ts";
 
 const fixture = (name: string) =>
   JSON.parse(readFileSync(new URL(`../../test/fixtures/${name}`, import.meta.url), "utf8"));
@@ -108,7 +109,12 @@ describe("parseConfig accepts", () => {
         tiedEmbeddings: false,
         qkvBias: true,
       },
-      vision: { hiddenSize: 1152, heads: 16, towerPath: "/home/author/models/oryx_vit.pth" },
+      vision: {
+        hiddenSize: 1152,
+        heads: 16,
+        towerPath: "/home/author/models/oryx_vit.pth",
+        views: PUBLISHED_VIEWS,
+      },
       eosTokenIds: [151645],
     });
   });
@@ -122,7 +128,12 @@ describe("parseConfig accepts", () => {
   it("both fixtures", () => {
     const qwen = parseConfig(fixture("oryx-qwen-tiny/config.json"));
     expect(qwen.language).toMatchObject({ hiddenSize: 96, heads: 6, kvHeads: 2, headDim: 16, qkvBias: true });
-    expect(qwen.vision).toEqual({ hiddenSize: 64, heads: 4, towerPath: "oryx_vit.pth" });
+    expect(qwen.vision).toEqual({
+      hiddenSize: 64,
+      heads: 4,
+      towerPath: "oryx_vit.pth",
+      views: PUBLISHED_VIEWS,
+    });
     const llama = parseConfig(fixture("oryx-llama-tiny/config.json"));
     expect(llama).toMatchObject({
       family: "llama",

@@ -2,6 +2,8 @@ import { z } from "zod";
 import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { refuseUnknownKeys } from "./config-keys.ts";
+import { PUBLISHED_VIEWS, type ViewLimits } from "./views.ts";
+import { PATCH } from "./vit.ts";
 
 /** What a model folder's `config.json` says about the maths, checked and frozen. */
 export interface OryxConfig {
@@ -39,6 +41,8 @@ export interface LanguageConfig {
 export interface VisionConfig {
   readonly hiddenSize: number;
   readonly heads: number;
+  /** How large pictures are encoded. */
+  readonly views: ViewLimits;
   /** Where its author kept the tower, without the `oryx_vit:` before it; null when the config does not say. */
   readonly towerPath: string | null;
 }
@@ -63,6 +67,17 @@ const tokenId = z
 const tokenIds = z
   .union([tokenId.transform((id) => [id]), z.array(tokenId).max(64), z.null().transform(() => [])])
   .default([]);
+
+const area = z.int().positive().max(LIMITS.imagePixels);
+const stride = z.int().positive().multipleOf(PATCH).max(4096);
+const frames = z
+  .strictObject({ least: area, most: area, stride })
+  .refine(({ least, most }) => least <= most, "least is more than most");
+const views = z.strictObject({
+  image: z.strictObject({ most: area, overview: area, stride }),
+  video: frames,
+  video_long: frames,
+});
 
 /** Scaled rotary positions are other maths; the spelled-out default is none. */
 const ropeScaling = z
@@ -100,6 +115,7 @@ const CONFIG = z.object({
   mm_vision_num_heads: width.default(16),
   mm_use_im_start_end: z.literal(false).nullish(),
   mm_use_im_patch_token: z.literal(false).nullish(),
+  mm_views: views.default(PUBLISHED_VIEWS),
   random_weights: z.boolean().default(false),
 });
 
@@ -186,7 +202,7 @@ function visionConfig(raw: RawConfig): VisionConfig {
     throw invalid(`config.json: mm_hidden_size ${hiddenSize} does not divide into ${heads} heads`);
   }
   const towerPath = raw.mm_vision_tower?.replace(/^oryx_vit:/, "") || null;
-  return { hiddenSize, heads, towerPath };
+  return { hiddenSize, heads, towerPath, views: raw.mm_views };
 }
 
 /** Qwen2 lets layers from `max_window_layers` on attend over a window; harmless when no layer or token is left out. */

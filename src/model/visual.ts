@@ -1,6 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Mark } from "./oryx.ts";
+import { PUBLISHED_VIEWS, type ViewLimits } from "./views.ts";
 import { PATCH } from "./vit.ts";
 
 /** How pictures become visual tokens: the paths of the paper, their sizes, and the order of the sequence. */
@@ -25,10 +26,6 @@ export interface Size {
   height: number;
 }
 
-const HIGH_VIEW_AREA = 1536 ** 2;
-const LOW_VIEW_AREA = 384 ** 2;
-const FRAME_AREA = { least: 288 ** 2, most: 480 ** 2 } as const;
-const STRIDE: Readonly<Record<Modality, number>> = { image: 32, video: 64, video_long: 128 };
 /** An image whose short side is below `least` is first enlarged until that side is `enlarged`. */
 const SLIVER = { least: 32, enlarged: 64 } as const;
 
@@ -46,19 +43,24 @@ export interface Views {
  * Sizes of the views of one picture.
  * @throws OryxError `media_too_large` when a view would have a side beyond `LIMITS.imageSide`.
  */
-export function viewsOf(source: Size, modality: Modality, k: Compression): Views {
+export function viewsOf(
+  source: Size,
+  modality: Modality,
+  k: Compression,
+  limits: ViewLimits = PUBLISHED_VIEWS,
+): Views {
   // Both sides must hold whole regions of k x k patches.
-  const stride = Math.max(STRIDE[modality], PATCH * k);
+  const stride = Math.max(limits[modality].stride, PATCH * k);
   if (modality !== "image") {
-    return {
-      main: checked(strided(source, clampedScale(source, FRAME_AREA.least, FRAME_AREA.most), stride), source),
-    };
+    const { least, most } = limits[modality];
+    return { main: checked(strided(source, clampedScale(source, least, most), stride), source) };
   }
+  const { most, overview } = limits.image;
   const short = Math.min(source.width, source.height);
   const enlarged = short < SLIVER.least ? truncated(source, SLIVER.enlarged / short) : undefined;
   const start = enlarged === undefined ? source : checked(enlarged, source);
-  const main = checked(strided(start, clampedScale(start, 0, HIGH_VIEW_AREA), stride), source);
-  const low = checked(strided(main, clampedScale(main, LOW_VIEW_AREA, LOW_VIEW_AREA), stride), source);
+  const main = checked(strided(start, clampedScale(start, 0, most), stride), source);
+  const low = checked(strided(main, clampedScale(main, overview, overview), stride), source);
   return enlarged === undefined ? { main, low } : { enlarged, main, low };
 }
 

@@ -59,6 +59,7 @@ export class Oryx extends Engine {
       openMedia,
       close: model.close,
       style: checkpoint.config.family,
+      views: checkpoint.config.vision.views,
       cache: new KvCache(decoder.config, { slots: conversations, capacity: contextTokens, type: model.kv }),
       stopIds: stopIds(model),
       sampling: (request) => samplingOptions(request, checkpoint),

@@ -1,0 +1,53 @@
+import type { RgbImage } from "../media/media.ts";
+
+/** What is asked of the miniature world. */
+export const KINDS = [
+  "describe",
+  "count",
+  "colour",
+  "shape",
+  "position",
+  "read",
+  "choice",
+  "motion",
+  "order",
+  "summary",
+  "video_choice",
+  "steps",
+  "needle",
+  "views",
+] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** A question with its one right answer, as the model is trained to give it. */
+export interface WorldTurn {
+  kind: Kind;
+  question: string;
+  answer: string;
+}
+
+/** Pictures with the times at which they are shown; an image has one. */
+export interface WorldMedia {
+  modality: "image" | "video" | "video_long";
+  pictures: readonly RgbImage[];
+  /** Seconds, of each picture. */
+  timesS: readonly number[];
+}
+
+/** Something to look at, and a conversation about it. */
+export interface WorldSample {
+  id: string;
+  media: WorldMedia;
+  turns: readonly WorldTurn[];
+}
+
+/** Combinations (a colour on a shape, a word in a place, …) that training sees, or those kept away from it. */
+export type Split = "train" | "heldout";
+
+export interface WorldOptions {
+  split: Split;
+  /** Kinds to draw from, with their weights. */
+  kinds: Readonly<Partial<Record<Kind, number>>>;
+  /** Factor on the sides of everything: 2 asks for pictures twice as large as training has them. Default 1. */
+  scale?: number | undefined;
+}
