@@ -14,9 +14,10 @@ let model;
 let slot;
 
 contest({
-  async load({ shape, context, threads, weights }) {
+  async load({ shape, context, threads, weights, block }) {
     const config = configOf(shape);
-    const random = await RandomWeights.create(expectedLanguageTensors(config, COMPRESSOR_WIDTH), weights);
+    const expected = expectedLanguageTensors(config, COMPRESSOR_WIDTH);
+    const random = await RandomWeights.create(expected, weights, block);
     try {
       const runtime = await createNodeRuntime({ threads });
       model = await loadDecoder(runtime, { config: config.language, language: random.tensors });

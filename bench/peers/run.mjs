@@ -5,6 +5,7 @@ const HELP = `node bench/peers/run.mjs [options]
   --shapes LIST      language models (default qwen2.5-0.5b,qwen2.5-1.5b; none: "")
   --contexts LIST    tokens that are prefilled, and then decoded behind (default 128,512,8192)
   --weights TYPE     how ours are stored (default auto)
+  --block N          4-bit weights of ours that share a scale: 32, 64, 128 (default 32)
   --rounds N         of prompts up to 1024 tokens, of decoding, and of frames (default 3)
   --long-rounds N    of each 1024 tokens of longer prompts (default 1)
   --steps N          decode steps of a round (default 48)
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     shapes: { type: "string", default: "qwen2.5-0.5b,qwen2.5-1.5b" },
     contexts: { type: "string", default: "128,512,8192" },
     weights: { type: "string", default: "auto" },
+    block: { type: "string" },
     rounds: { type: "string", default: "3" },
     "long-rounds": { type: "string", default: "1" },
     steps: { type: "string", default: "48" },
@@ -37,6 +39,7 @@ const threads = Number(values.threads);
 const rounds = Number(values.rounds);
 const longRounds = Number(values["long-rounds"]);
 const steps = Number(values.steps);
+const block = values.block === undefined ? undefined : Number(values.block);
 const rows = [];
 
 if (values.help) console.log(HELP);
@@ -51,7 +54,7 @@ async function main() {
 async function language(shape, contexts) {
   const duel = new Duel(["./oryx.mjs", "./llama.mjs"]);
   const room = Math.max(...contexts) + steps + 8;
-  await duel.load("load", { shape, threads, weights: values.weights, context: room });
+  await duel.load("load", { shape, threads, weights: values.weights, block, context: room });
   await duel.load("prefill", { from: 0, count: 64 }); // warms up
   for (const count of contexts) {
     const total = { ms: [0, 0], best: [0, 0], clean: true };

@@ -13,14 +13,13 @@ import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
+import { type StoredAs, storedName } from "./cost.ts";
 import { withRandomModel } from "./loaded.ts";
 import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape, ORYX_VIT } from "./shapes.ts";
-import type { WeightType } from "./weights.ts";
 
-export interface AskBenchOptions extends NodeRuntimeOptions {
+export interface AskBenchOptions extends NodeRuntimeOptions, StoredAs {
   shape: LanguageShape;
-  weights: WeightType;
   /** Images and videos to ask about; none: a picture of `size`, made here. */
   media: readonly string[];
   size: Size;
@@ -30,10 +29,9 @@ export interface AskBenchOptions extends NodeRuntimeOptions {
   onStep?: OnStep | undefined;
 }
 
-export interface AskReport {
+export interface AskReport extends StoredAs {
   bench: "ask";
   shape: LanguageShape;
-  weights: WeightType;
   device: string;
   loadMs: number;
   items: readonly ItemPlan[];
@@ -52,7 +50,7 @@ const QUESTION = "What is happening here, and how do you know? Describe it in on
  * @throws OryxError `bad_option`, `disk`, `runtime_*`, `media_*`, `aborted`
  */
 export function benchAsk(options: AskBenchOptions): Promise<AskReport> {
-  const { shape, weights } = options;
+  const { shape, weights, block } = options;
   const config = configOf(shape);
   const expected = [...expectedLanguageTensors(config, COMPRESSOR_WIDTH), ...expectedVisionTensors(ORYX_VIT)];
   const load = (runtime: Runtime, tensors: ReadonlyMap<string, StoredTensor>) =>
@@ -64,7 +62,7 @@ export function benchAsk(options: AskBenchOptions): Promise<AskReport> {
     });
   return withRandomModel(new Map(expected), options, load, async ({ model, runtime, loadMs }) => {
     const figures = await measureRequests(model, config, options);
-    return { bench: "ask", shape, weights, device: runtime.device, loadMs, ...figures };
+    return { bench: "ask", shape, weights, block, device: runtime.device, loadMs, ...figures };
   });
 }
 
@@ -124,11 +122,11 @@ const BYTES: EngineParts["tokenizer"] = {
 
 /** The report as a table. */
 export function askTable(report: AskReport): string {
-  const { shape, weights, device, loadMs, items, promptTokens, requests } = report;
+  const { shape, device, loadMs, items, promptTokens, requests } = report;
   const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
   const row = (name: string, cell: (t: Timings) => string) => [name, ...requests.map(cell)];
   return [
-    `${shape} and oryxvit, random ${weights} weights, ${device}; loaded in ${seconds(loadMs)}`,
+    `${shape} and oryxvit, random ${storedName(report)} weights, ${device}; loaded in ${seconds(loadMs)}`,
     ...items.map(
       (i) => `${i.modality} ${i.source.width}x${i.source.height} at ${i.size.width}x${i.size.height}`,
     ),

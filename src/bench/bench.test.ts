@@ -7,7 +7,7 @@ import type { LanguageConfig } from "../model/config.ts";
 import { type ExpectedTensors, expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { fromBfloat16 } from "../weights/floats.ts";
 import { configOf } from "./config.ts";
-import { languageCost, visionCost } from "./cost.ts";
+import { languageCost, type StoredAs, storedName, visionCost } from "./cost.ts";
 import { llmTable, measureLlm } from "./llm.ts";
 import { withRandomModel } from "./loaded.ts";
 import { aligned, median, Watch } from "./measure.ts";
@@ -45,6 +45,15 @@ describe("what a step costs", () => {
     const perToken = 24 * 2 * 2 * 64 * 4;
     expect(languageCost(language, 1, 0).bytes).toBe(4 * matrices + perToken);
     expect(languageCost(language, 1, 4096).bytes).toBe(4 * matrices + 4097 * perToken);
+  });
+
+  it("reads an int4 weight's half byte and its share of a scale", () => {
+    const rest = languageCost(language, 1, 0).bytes - 4 * matrices;
+    const perWeight = ([32, 64, 128] as const).map(
+      (block) => (languageCost(language, 1, 0, { weights: "auto", block }).bytes - rest) / matrices,
+    );
+    expect(perWeight).toEqual([5 / 8, 4.5 / 8, 4.25 / 8]);
+    expect(languageCost(language, 1, 0, { weights: "q4" }).bytes - rest).toBe((5 / 8) * matrices);
   });
 
   it("multiplies a prompt as its tokens one by one, but needs the head only once", () => {
@@ -161,6 +170,29 @@ describe("random weights", () => {
     ]);
   });
 
+  it("have blocks of the size that was asked for, or that fits", async () => {
+    const matrices = new Map([
+      ["model.layers.0.mlp.up_proj.weight", [8, 256]],
+      ["model.layers.0.mlp.down_proj.weight", [8, 192]],
+      ["model.layers.0.self_attn.q_proj.weight", [8, 80]],
+    ]);
+    const random = await RandomWeights.create(matrices, "q4", 128);
+    made.push(random);
+    const shapes = [...random.tensors].map(([name, { shape }]) => [
+      name.replace(/^.*\.(\w+)\.weight/, "$1"),
+      shape,
+    ]);
+    expect(shapes).toEqual([
+      ["up_proj.int4", [8, 2, 64]],
+      ["up_proj.int4_scales", [8, 2]],
+      ["down_proj.int4", [8, 3, 32]],
+      ["down_proj.int4_scales", [8, 3]],
+      ["q_proj.int8", [80, 8]],
+      ["q_proj.int8_scales", [8]],
+    ]);
+    await expect(RandomWeights.create(matrices, "bf16", 64)).rejects.toMatchObject({ code: "bad_option" });
+  });
+
   it("take as many bytes as was foretold", async () => {
     const { language } = configOf("qwen2.5-0.5b");
     const expected = expectedLanguageTensors(
@@ -196,6 +228,7 @@ describe("a shape on paper", () => {
     expect(report.bytes.bf16 / report.parameters).toBeCloseTo(2, 2);
     expect(report.bytes.q4 / report.parameters).toBeCloseTo(0.625, 2);
     expect(report.cacheBytesPerToken).toBe(60 * 2 * 8 * 128 * 4);
+    expect(benchOnPaper("yi-34b", [], [], 128).bytes.q4 / report.parameters).toBeCloseTo(0.531, 2);
     expect(paperTable(report)).toContain("34.39 G parameters");
   });
 });
@@ -227,9 +260,9 @@ describe("measuring", () => {
 });
 
 describe("a benchmark of a language model", () => {
-  it.each(["bf16", "auto"] as const)(
-    "measures every setting that was asked for, with %s weights",
-    async (weights) => {
+  it.each([{ weights: "bf16" }, { weights: "auto" }, { weights: "auto", block: 64 }] as StoredAs[])(
+    "measures every setting that was asked for, with weights %o",
+    async (stored) => {
       const full = configOf("qwen2.5-0.5b");
       const config: LanguageConfig = { ...full.language, ...SMALL };
       const expected = expectedLanguageTensors({ ...full, language: config }, 8);
@@ -238,9 +271,9 @@ describe("a benchmark of a language model", () => {
       const onStep = (step: string) => steps.push(step);
       const figures = await withRandomModel(
         expected,
-        { weights, onStep },
+        { ...stored, onStep },
         (runtime, language) => loadDecoder(runtime, { config, language }),
-        ({ model }) => measureLlm(model, { ...measures, weights, onStep }),
+        ({ model }) => measureLlm(model, { ...measures, ...stored, onStep }),
       );
       expect(figures.prefill.map((p) => p.tokens)).toEqual([5, 70]);
       expect(figures.slots.map((d) => [d.filled, d.capacity])).toEqual([
@@ -258,11 +291,12 @@ describe("a benchmark of a language model", () => {
       const table = llmTable({
         bench: "llm",
         shape: "qwen2.5-0.5b",
-        weights,
+        ...stored,
         device: "cpu",
         loadMs: 1,
         ...figures,
       });
+      expect(table).toContain(`random ${storedName(stored)} weights`);
       expect(table).toMatch(/decode with 256 slots runs at \d+\.\d\d times the speed with 64/);
       expect(table).toMatch(/decode with 200 tokens cached runs at \d+\.\d\d times the speed with 32/);
     },

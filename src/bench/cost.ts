@@ -1,6 +1,7 @@
 import type { LanguageConfig } from "../model/config.ts";
 import type { VisionShape } from "../model/vit.ts";
 import { PATCH } from "../model/vit.ts";
+import { INT4_BLOCK, type Int4Block } from "../weights/quantise.ts";
 import type { WeightType } from "./weights.ts";
 
 /** What a step must do at least, whatever the program: a multiplication and an addition are two operations. */
@@ -13,14 +14,23 @@ export interface Cost {
 /** Bytes of an element of the cache, and of a weight that is stored in floating point: computed with as f32. */
 const ELEMENT_BYTES = 4;
 
-/** Bytes of one weight of a matrix where one token is computed; int4 has a scale of 4 bytes for 32 weights. */
-export const WEIGHT_BYTES: Readonly<Record<WeightType, number>> = {
-  f32: ELEMENT_BYTES,
-  bf16: ELEMENT_BYTES,
-  q4: 0.625,
-  w8: 1,
-  auto: 0.625,
-};
+/** How weights are stored. */
+export interface StoredAs {
+  weights: WeightType;
+  /** Weights of a scale in int4, where there is any. Default 32. */
+  block?: Int4Block | undefined;
+}
+
+/** For a report's title. */
+export function storedName({ weights, block }: StoredAs): string {
+  return block === undefined ? weights : `${weights} (blocks of ${block})`;
+}
+
+/** Bytes of one weight of a matrix where one token is computed; int4 has a scale of 4 bytes for a block of weights. */
+function weightBytes({ weights, block = INT4_BLOCK }: StoredAs): number {
+  if (weights === "f32" || weights === "bf16") return ELEMENT_BYTES;
+  return weights === "w8" ? 1 : 0.5 + 4 / block;
+}
 
 /** Elements of the matrices that every token is multiplied with. */
 function layerElements(c: LanguageConfig): number {
@@ -38,14 +48,14 @@ export function languageCost(
   c: LanguageConfig,
   tokens: number,
   cached: number,
-  weights: WeightType = "f32",
+  stored: StoredAs = { weights: "f32" },
 ): Cost {
   const head = c.hiddenSize * c.vocabSize;
   const pairs = tokens * cached + (tokens * (tokens + 1)) / 2;
   const scores = 4 * c.layers * c.heads * c.headDim * pairs;
   return {
     operations: 2 * (tokens * layerElements(c) + head) + scores,
-    bytes: WEIGHT_BYTES[weights] * (layerElements(c) + head) + (cached + tokens) * cacheBytes(c),
+    bytes: weightBytes(stored) * (layerElements(c) + head) + (cached + tokens) * cacheBytes(c),
   };
 }
 

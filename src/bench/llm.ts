@@ -6,14 +6,13 @@ import { Sampler } from "../engine/sampler.ts";
 import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
-import { languageCost } from "./cost.ts";
+import { languageCost, type StoredAs, storedName } from "./cost.ts";
 import { withRandomModel } from "./loaded.ts";
 import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
-import type { WeightType } from "./weights.ts";
 
-/** What is measured of a language model. */
-export interface LlmMeasures {
+/** What is measured of a language model; how it is stored tells the bytes that a step reads. */
+export interface LlmMeasures extends StoredAs {
   /** Lengths of prompts, in tokens. */
   prompts: readonly number[];
   /** Capacities of the cache that are compared, holding the same. */
@@ -22,8 +21,6 @@ export interface LlmMeasures {
   contexts: readonly number[];
   /** Decode steps of each setting. */
   steps: number;
-  /** How the weights are stored, for the bytes that a step reads. */
-  weights: WeightType;
   onStep?: OnStep | undefined;
 }
 
@@ -74,10 +71,9 @@ export interface LlmFigures {
   process: ProcessReport;
 }
 
-export interface LlmReport extends LlmFigures {
+export interface LlmReport extends LlmFigures, StoredAs {
   bench: "llm";
   shape: LanguageShape;
-  weights: WeightType;
   device: string;
   loadMs: number;
 }
@@ -89,7 +85,7 @@ const WARM_UP_STEPS = 2;
 
 /** Speed of a language model of a published shape. @throws OryxError `bad_option`, `disk`, `runtime_*` */
 export function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
-  const { shape, weights } = options;
+  const { shape, weights, block } = options;
   const config = configOf(shape);
   return withRandomModel(
     expectedLanguageTensors(config, COMPRESSOR_WIDTH),
@@ -97,7 +93,7 @@ export function benchLlm(options: LlmBenchOptions): Promise<LlmReport> {
     (runtime, language) => loadDecoder(runtime, { config: config.language, language }),
     async ({ model, runtime, loadMs }) => {
       const figures = await measureLlm(model, options);
-      return { bench: "llm", shape, weights, device: runtime.device, loadMs, ...figures };
+      return { bench: "llm", shape, weights, block, device: runtime.device, loadMs, ...figures };
     },
   );
 }
@@ -122,14 +118,14 @@ export async function measureLlm(decoder: Decoder, measures: LlmMeasures): Promi
 class LlmBench {
   readonly #decoder: Decoder;
   readonly #steps: number;
-  readonly #weights: WeightType;
+  readonly #stored: StoredAs;
   readonly #onStep: OnStep;
   readonly #watch = new Watch();
 
-  constructor(decoder: Decoder, { steps, weights, onStep = () => {} }: LlmMeasures) {
+  constructor(decoder: Decoder, { steps, weights, block, onStep = () => {} }: LlmMeasures) {
     this.#decoder = decoder;
     this.#steps = steps;
-    this.#weights = weights;
+    this.#stored = { weights, block };
     this.#onStep = onStep;
   }
 
@@ -183,7 +179,7 @@ class LlmBench {
   }
 
   #speed(filled: number, tokenMs: number) {
-    const { operations, bytes } = languageCost(this.#decoder.config, 1, filled, this.#weights);
+    const { operations, bytes } = languageCost(this.#decoder.config, 1, filled, this.#stored);
     const [gops, gbPerSecond] = [operations / tokenMs / 1e6, bytes / tokenMs / 1e6];
     return { tokenMs, tokensPerSecond: 1000 / tokenMs, gops, gbPerSecond };
   }
@@ -202,7 +198,7 @@ function fill(slot: KvSlot, tokens: number): void {
 
 /** The report as a table. */
 export function llmTable(report: LlmReport): string {
-  const { shape, weights, device, loadMs, prefill, slots, contexts } = report;
+  const { shape, device, loadMs, prefill, slots, contexts } = report;
   const speed = (perSecond: number) => perSecond.toFixed(perSecond < 100 ? 1 : 0);
   const rows = (figures: readonly DecodeFigures[]) =>
     figures.map((f) => [
@@ -223,7 +219,7 @@ export function llmTable(report: LlmReport): string {
     ...rows(contexts),
   ]);
   return [
-    `${shape}, random ${weights} weights, ${device}; loaded in ${(loadMs / 1000).toFixed(1)} s`,
+    `${shape}, random ${storedName(report)} weights, ${device}; loaded in ${(loadMs / 1000).toFixed(1)} s`,
     table,
     ...ratioLines(slots, "slots", (f) => f.capacity),
     ...ratioLines(contexts, "tokens cached", (f) => f.filled),

@@ -2,11 +2,11 @@ import type { StoredTensor } from "../core/tensor.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
 import type { ExpectedTensors } from "../weights/expected.ts";
+import type { StoredAs } from "./cost.ts";
 import type { OnStep } from "./measure.ts";
-import { RandomWeights, type WeightType } from "./weights.ts";
+import { RandomWeights } from "./weights.ts";
 
-export interface LoadingOptions extends NodeRuntimeOptions {
-  weights: WeightType;
+export interface LoadingOptions extends NodeRuntimeOptions, StoredAs {
   onStep?: OnStep | undefined;
 }
 
@@ -24,12 +24,12 @@ export interface Loaded<M> {
  */
 export async function withRandomModel<M, R>(
   expected: ExpectedTensors,
-  { weights, onStep, device, threads, libraryPath }: LoadingOptions,
+  { weights, block, onStep, device, threads, libraryPath }: LoadingOptions,
   load: (runtime: Runtime, tensors: ReadonlyMap<string, StoredTensor>) => Promise<M>,
   measure: (loaded: Loaded<M>) => Promise<R>,
 ): Promise<R> {
   onStep?.("making weights");
-  const random = await RandomWeights.create(expected, weights);
+  const random = await RandomWeights.create(expected, weights, block);
   try {
     const runtime = await createNodeRuntime({ device, threads, libraryPath });
     try {

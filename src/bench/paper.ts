@@ -1,5 +1,7 @@
 import { elementCount } from "../core/tensor.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
+import { hasInt4 } from "../weights/forms.ts";
+import type { Int4Block } from "../weights/quantise.ts";
 import { configOf } from "./config.ts";
 import { cacheBytes, languageCost } from "./cost.ts";
 import { aligned, gigabytes } from "./measure.ts";
@@ -22,11 +24,12 @@ export interface PaperReport {
   decode: readonly { filled: number; operations: number }[];
 }
 
-/** Size and cost of a shape. */
+/** Size and cost of a shape. @param block of int4, see `oryx convert --block` */
 export function benchOnPaper(
   shape: LanguageShape,
   prompts: readonly number[],
   contexts: readonly number[],
+  block?: Int4Block,
 ): PaperReport {
   const config = configOf(shape);
   const { language } = config;
@@ -36,7 +39,9 @@ export function benchOnPaper(
     bench: "paper",
     shape,
     parameters: own.reduce((sum, [, dims]) => sum + elementCount(dims), 0),
-    bytes: Object.fromEntries(WEIGHT_TYPES.map((w) => [w, storedBytes(expected, w)])) as PaperReport["bytes"],
+    bytes: Object.fromEntries(
+      WEIGHT_TYPES.map((w) => [w, storedBytes(expected, w, hasInt4(w) ? block : undefined)]),
+    ) as PaperReport["bytes"],
     cacheBytesPerToken: cacheBytes(language),
     prefill: prompts.map((tokens) => ({ tokens, operations: languageCost(language, tokens, 0).operations })),
     decode: contexts.map((filled) => ({ filled, operations: languageCost(language, 1, filled).operations })),

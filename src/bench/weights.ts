@@ -6,9 +6,19 @@ import { DTYPE_BYTES, type DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import { Random } from "../core/random.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
-import { type IntegerStorage, PARTS } from "../nn/params.ts";
+import { PARTS } from "../nn/params.ts";
 import type { ExpectedTensors } from "../weights/expected.ts";
 import { toBfloat16 } from "../weights/floats.ts";
+import {
+  blockOf,
+  EMBEDDING,
+  HEAD,
+  type IntegerForm,
+  integerForms,
+  languageStorages,
+  visionStorages,
+} from "../weights/forms.ts";
+import type { Int4Block } from "../weights/quantise.ts";
 import { partShapes } from "../weights/quantised.ts";
 
 /** How weights are stored: as published, or as `oryx convert --weights` would store them. */
@@ -25,10 +35,6 @@ const SHIFT = 4112;
 const ALIGNMENT = 64;
 
 const NORM_WEIGHT = /norm\d?\.weight$/;
-const LINEAR = /^model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight$/;
-const BLOCK_LINEAR = /^blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc[12])\.weight$/;
-const EMBEDDING = "model.embed_tokens.weight";
-const HEAD = "lm_head.weight";
 
 /** What a tensor's elements are like. */
 type Noise = "ones" | "weights" | "bits" | "int4 scales" | "int8 scales";
@@ -41,9 +47,9 @@ interface Wanted {
   noise: Noise;
 }
 
-/** Bytes of these tensors, stored in this way. */
-export function storedBytes(expected: ExpectedTensors, weights: WeightType): number {
-  return wantedOf(expected, weights).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+/** Bytes of these tensors, stored in this way. @param block of int4, where there is any */
+export function storedBytes(expected: ExpectedTensors, weights: WeightType, block?: Int4Block): number {
+  return wantedOf(expected, weights, block).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 }
 
 /**
@@ -60,9 +66,17 @@ export class RandomWeights {
     this.tensors = tensors;
   }
 
-  /** @throws OryxError `bad_option` when the machine's memory cannot hold them, `disk` when its disk cannot */
-  static async create(expected: ExpectedTensors, weights: WeightType): Promise<RandomWeights> {
-    const wanted = wantedOf(expected, weights);
+  /**
+   * @param block of int4, see `oryx convert --block`
+   * @throws OryxError `bad_option` when the machine's memory cannot hold them, or for a block where nothing is int4;
+   *   `disk` when its disk cannot
+   */
+  static async create(
+    expected: ExpectedTensors,
+    weights: WeightType,
+    block?: Int4Block,
+  ): Promise<RandomWeights> {
+    const wanted = wantedOf(expected, weights, block);
     // Floating point is computed with as f32; integers stay what they are.
     checkMemory(
       wanted.reduce(
@@ -92,33 +106,38 @@ export class RandomWeights {
   }
 }
 
-function wantedOf(expected: ExpectedTensors, weights: WeightType): Wanted[] {
-  const tensors = [...expected].flatMap(([name, shape]) => storedAs(name, shape, weights));
+function wantedOf(expected: ExpectedTensors, weights: WeightType, block: Int4Block | undefined): Wanted[] {
+  const size = blockOf(weights, block);
+  const tensors = [...expected].flatMap(([name, shape]) => storedAs(name, shape, weights, size));
   const table = expected.get(EMBEDDING);
   // Rows of an int8 table cannot be looked up, so a tied head is stored once more.
   const isTied = table !== undefined && !expected.has(HEAD);
-  return isTied && weights === "w8" ? [...tensors, ...parts(HEAD, table, "int8")] : tensors;
+  return isTied && weights === "w8" ? [...tensors, ...parts(HEAD, table, { storage: "int8" })] : tensors;
 }
 
-function storedAs(name: string, shape: readonly number[], weights: WeightType): Wanted[] {
-  const storages = storagesOf(name, weights);
-  if (storages.length > 0) return storages.flatMap((storage) => parts(name, shape, storage));
+function storedAs(name: string, shape: readonly number[], weights: WeightType, block: Int4Block): Wanted[] {
+  const forms = formsOf(name, shape, weights, block);
+  if (forms.length > 0) return forms.flatMap((form) => parts(name, shape, form));
   const dtype = weights === "f32" ? "f32" : "bf16";
   return [{ name, dtype, shape, noise: NORM_WEIGHT.test(name) ? "ones" : "weights" }];
 }
 
-/** The integer types that `oryx convert` gives a matrix; none: it stays in floating point. */
-function storagesOf(name: string, weights: WeightType): readonly IntegerStorage[] {
+/** The integers that `oryx convert` makes of a matrix; none: it stays in floating point. */
+function formsOf(
+  name: string,
+  shape: readonly number[],
+  weights: WeightType,
+  block: Int4Block,
+): readonly IntegerForm[] {
   if (weights === "f32" || weights === "bf16") return [];
-  if (LINEAR.test(name)) return ({ q4: ["int4"], w8: ["int8"], auto: ["int4", "int8"] } as const)[weights];
-  if (BLOCK_LINEAR.test(name)) return ["int8"];
-  if (name === HEAD) return [weights === "w8" ? "int8" : "int4"];
-  return name === EMBEDDING && weights !== "w8" ? ["int4"] : [];
+  const storages = [...languageStorages(name, weights), ...visionStorages(name)];
+  return integerForms(name, shape[1] as number, storages, block);
 }
 
-function parts(name: string, shape: readonly number[], storage: IntegerStorage): Wanted[] {
+function parts(name: string, shape: readonly number[], form: IntegerForm): Wanted[] {
+  const { storage } = form;
   const [rows, columns] = shape as [number, number];
-  const { values, scales } = partShapes(storage, rows, columns);
+  const { values, scales } = partShapes(form, rows, columns);
   return [
     {
       name: name + PARTS[storage].values,

@@ -2,8 +2,9 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { LANGUAGE_SHAPES, type LanguageShape, ON_PAPER } from "../bench/shapes.ts";
 import { WEIGHT_TYPES, type WeightType } from "../bench/weights.ts";
 import type { Device } from "../runtime/session.ts";
+import type { Int4Block } from "../weights/quantise.ts";
 import { wholeNumber } from "./numbers.ts";
-import { addOutputOptions, threadsOption } from "./options.ts";
+import { addOutputOptions, blockOption, threadsOption } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
 
@@ -15,6 +16,7 @@ interface RuntimeChoice {
 interface LlmCommandOptions extends RuntimeChoice {
   shape: LanguageShape;
   weights: WeightType;
+  block?: Int4Block;
   prompt: number[];
   slots: number[];
   contexts: number[];
@@ -24,6 +26,7 @@ interface LlmCommandOptions extends RuntimeChoice {
 interface AskCommandOptions extends RuntimeChoice {
   shape: LanguageShape;
   weights: WeightType;
+  block?: Int4Block;
   tokens: number;
 }
 
@@ -62,6 +65,7 @@ function registerLlm(bench: Command, shell: Shell): void {
     .description("Prefill and decode speed of a language model, and whether a step copies its cache.")
     .addOption(shapeOption(LANGUAGE_SHAPES))
     .addOption(weightsOption(WEIGHT_TYPES))
+    .addOption(blockOption())
     .addOption(countsOption("--prompt <tokens>", "lengths of prompts", 1, [128, 512]))
     .addOption(
       countsOption("--slots <tokens>", "capacities of the cache to compare, equally full", 64, [512, 4096]),
@@ -70,13 +74,22 @@ function registerLlm(bench: Command, shell: Shell): void {
     .option("--steps <n>", "decode steps of each setting", wholeNumber(1, 100_000), 24);
   addRuntimeOptions(command);
   command.action(
-    async ({ prompt: prompts, shape, weights, slots, contexts, steps, ...rest }: LlmCommandOptions) => {
+    async ({
+      prompt: prompts,
+      shape,
+      weights,
+      block,
+      slots,
+      contexts,
+      steps,
+      ...rest
+    }: LlmCommandOptions) => {
       if (ON_PAPER.includes(shape)) {
         const { benchOnPaper, paperTable } = await import("../bench/paper.ts");
-        return report(shell, async () => benchOnPaper(shape, prompts, contexts), paperTable);
+        return report(shell, async () => benchOnPaper(shape, prompts, contexts, block), paperTable);
       }
       const { benchLlm, llmTable } = await import("../bench/llm.ts");
-      const options = { shape, weights, prompts, slots, contexts, steps, ...runtimeOptions(rest) };
+      const options = { shape, weights, block, prompts, slots, contexts, steps, ...runtimeOptions(rest) };
       await report(shell, (onStep) => benchLlm({ ...options, onStep }), llmTable);
     },
   );
@@ -105,12 +118,22 @@ function registerAsk(bench: Command, shell: Shell): void {
     .argument("[media...]", "images and videos; none: a picture of 1280x720 that is made up")
     .addOption(shapeOption(runnable))
     .addOption(weightsOption(WEIGHT_TYPES))
+    .addOption(blockOption())
     .option("--tokens <n>", "tokens of the answer", wholeNumber(1, 10_000), 32);
   addRuntimeOptions(command);
-  command.action(async (media: string[], { shape, weights, tokens, ...rest }: AskCommandOptions) => {
+  command.action(async (media: string[], { shape, weights, block, tokens, ...rest }: AskCommandOptions) => {
     const { benchAsk, askTable } = await import("../bench/ask.ts");
     const size = { width: 1280, height: 720 };
-    const options = { shape, weights, tokens, media, size, signal: shell.signal, ...runtimeOptions(rest) };
+    const options = {
+      shape,
+      weights,
+      block,
+      tokens,
+      media,
+      size,
+      signal: shell.signal,
+      ...runtimeOptions(rest),
+    };
     await report(shell, (onStep) => benchAsk({ ...options, onStep }), askTable);
   });
 }

@@ -40,6 +40,7 @@ describe("oryx convert", () => {
       weights: "auto",
       vision: "w8",
       keep: ["*k_proj*", "lm_head.weight"],
+      block: 32,
       bytes: expect.any(Number),
       notes: [],
       coarse: [],
@@ -71,6 +72,8 @@ describe("oryx convert", () => {
   it.each([
     [["convert", QWEN], /missing required argument 'out'/],
     [["convert", QWEN, "x", "--weights", "q3"], /Allowed choices are auto, q4, w8, f16, f32/],
+    [["convert", QWEN, "x", "--block", "48"], /Give 32, 64 or 128/],
+    [["convert", QWEN, "x", "--weights", "w8", "--block", "64"], /4-bit weights, and w8 has none/],
     [["convert", QWEN, "x", "--keep", "*proj"], /error\[bad_option\]: no matrix is called "\*proj"/],
     [["convert", QWEN, QWEN], /is there already, and is no converted model/],
     [["info", QWEN, "--check"], /comes without hashes/],
@@ -97,6 +100,15 @@ describe("oryx info of a converted model", () => {
     expect(out).toMatch(/^memory: +about [\d.]+ kB for weights as stored, /m);
     expect(out).toMatch(/^converted: +from oryx-qwen-tiny, format 1, weights auto, vision w8$/m);
     expect(out).toMatch(/^int4 loss: +at most \d\.\d\d% model\.layers/m);
+  });
+
+  it("says how large the blocks are that were asked for, and those that there are", async () => {
+    const path = join(root, "blocks");
+    const { err } = await run(["convert", LLAMA, path, "--weights", "q4", "--block", "128"]);
+    expect(err).toMatch(/^note: model\.embed_tokens\.weight has blocks of 64: its 64 columns/m);
+    const { converted } = JSON.parse((await run(["info", path, "--json"])).out);
+    expect(converted).toMatchObject({ block: 128, int4Blocks: [64] });
+    expect((await run(["info", path])).out).toMatch(/^stored: .*int4 [\d.]+ kB in blocks of 64$/m);
   });
 
   it("--check tells of a flipped byte", async () => {

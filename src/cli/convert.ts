@@ -3,8 +3,9 @@ import type { Conversion, ConvertOptions, ConvertProgress } from "../convert/con
 import { OryxError } from "../core/errors.ts";
 import { hubSettings } from "../net/settings.ts";
 import { VISION_MODES, type VisionMode, WEIGHT_MODES, type WeightMode } from "../weights/converted.ts";
+import type { Int4Block } from "../weights/quantise.ts";
 import { wholeNumber } from "./numbers.ts";
-import { addOutputOptions } from "./options.ts";
+import { addOutputOptions, blockOption } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
 import { byteCount, count, timeLeft } from "./words.ts";
@@ -12,6 +13,7 @@ import { byteCount, count, timeLeft } from "./words.ts";
 interface ConvertCommandOptions {
   weights: WeightMode;
   vision: VisionMode;
+  block?: Int4Block;
   keep?: string[];
   threads?: number;
   visionTower?: string;
@@ -25,6 +27,10 @@ Weights of the language model:
   q4        int4 for all of them: the smallest
   w8        int8, and the embedding as it is: the most exact of the integers
   f16, f32  floating point
+
+Answers are written as fast as weights are read: with --block 64 a sixth less of
+int4 is read than with 32, with 128 a quarter less; and rounding loses more of
+a matrix, 9.1 and 9.7% instead of 8.5%.
 
 What was interrupted goes on where it stopped when the same command is given again.
 
@@ -50,6 +56,7 @@ export function registerConvert(program: Command, shell: Shell): void {
         .choices(VISION_MODES)
         .default("w8"),
     )
+    .addOption(blockOption())
     .option(
       "--keep <pattern>",
       'names of matrices that stay as they are: "model.layers.0.*"; may be given several times',
@@ -107,7 +114,7 @@ function progress(line: StatusLine): (progress: ConvertProgress) => void {
 const MOST_SHOWN = 10;
 
 function tell({ path, manifest, bytes, notes, coarse, resumed }: Conversion, shell: Shell): void {
-  const { source, weights, vision, keep } = manifest;
+  const { source, weights, vision, keep, block } = manifest;
   for (const note of notes.slice(0, MOST_SHOWN)) shell.note(`note: ${note}`);
   if (notes.length > MOST_SHOWN) shell.note(`note: and ${notes.length - MOST_SHOWN} more such matrices`);
   for (const { name, error } of coarse.slice(0, MOST_SHOWN)) {
@@ -117,7 +124,8 @@ function tell({ path, manifest, bytes, notes, coarse, resumed }: Conversion, she
   const weightBytes = Object.values(manifest.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0);
   const sizes = `${byteCount(weightBytes)} of weights, ${byteCount(bytes)} with the tokenizer and all`;
   shell.note(`converted: ${sizes}; weights ${weights}, vision ${vision}`);
-  if (shell.json) shell.printJson({ path, source, weights, vision, keep, bytes, notes, coarse, resumed });
+  if (shell.json)
+    shell.printJson({ path, source, weights, vision, keep, block, bytes, notes, coarse, resumed });
   else shell.print(`${path}\n`);
 }
 

@@ -7,7 +7,8 @@ import { hubSettings } from "../net/settings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { Manifest } from "../weights/converted.ts";
-import { asMatrices } from "../weights/quantised.ts";
+import type { Int4Block } from "../weights/quantise.ts";
+import { asMatrices, blockOfShape, partOf } from "../weights/quantised.ts";
 import { chooseModel, type ModelChoice } from "./model.ts";
 import { addOutputOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
@@ -126,7 +127,11 @@ async function modelFacts(
       ],
     },
     parameters: { language, connector, vision, total },
-    converted: checkpoint.manifest && { ...conversionFacts(checkpoint.manifest), isChecked },
+    converted: checkpoint.manifest && {
+      ...conversionFacts(checkpoint.manifest),
+      int4Blocks: int4Blocks(checkpoint.language),
+      isChecked,
+    },
     weights: {
       bytes: checkpoint.bytes,
       dtypes: [...new Set(tensors.map(([, { dtype }]) => dtype))].sort(),
@@ -146,7 +151,7 @@ async function modelFacts(
 const WORST_SHOWN = 5;
 
 /** What a converted model was made from, how it is stored, and which matrices lost most. */
-function conversionFacts({ format, source, weights, vision, keep, tensors }: Manifest) {
+function conversionFacts({ format, source, weights, vision, keep, block, tensors }: Manifest) {
   const bytes: Record<string, number> = {};
   for (const { storage, bytes: more } of Object.values(tensors))
     bytes[storage] = (bytes[storage] ?? 0) + more;
@@ -164,9 +169,20 @@ function conversionFacts({ format, source, weights, vision, keep, tensors }: Man
     weights,
     vision,
     keep,
+    block,
     bytes,
     worst: { int4: worst("int4"), int8: worst("int8") },
   };
+}
+
+/** Sizes of the blocks that int4 matrices really have: not all can have those that were asked for. */
+function int4Blocks(tensors: ReadonlyMap<string, StoredTensor>): number[] {
+  const blocks = new Set<number>();
+  for (const [name, { shape }] of tensors) {
+    const part = partOf(name);
+    if (part?.storage === "int4" && !part.isScales) blocks.add(blockOfShape(shape) as Int4Block);
+  }
+  return [...blocks].sort((a, b) => a - b);
 }
 
 function parameters(tensors: Iterable<[string, StoredTensor]>): number {
@@ -221,10 +237,13 @@ function factLines({
 }
 
 function conversionRows(converted: NonNullable<ModelFacts["converted"]>): [string, string][] {
-  const { format, source, weights, vision, keep, bytes, worst, isChecked } = converted;
+  const { format, source, weights, vision, keep, bytes, worst, int4Blocks, isChecked } = converted;
   const from = source.commit === undefined ? source.name : `${source.name} at ${source.commit}`;
   const kept = keep.length > 0 ? `, kept ${keep.join(", ")}` : "";
-  const stored = Object.entries(bytes).map(([storage, n]) => `${storage} ${byteCount(n)}`);
+  const blocks = ` in blocks of ${int4Blocks.join(" and ")}`;
+  const stored = Object.entries(bytes).map(
+    ([storage, n]) => `${storage} ${byteCount(n)}${storage === "int4" ? blocks : ""}`,
+  );
   const rows: [string, string][] = [
     ["converted", `from ${from}, format ${format}, weights ${weights}, vision ${vision}${kept}`],
     ["stored", `${stored.join(", ")}${isChecked ? "; every hash is right" : ""}`],

@@ -4,10 +4,12 @@ import { registerAsk } from "./ask.ts";
 import { registerBench } from "./bench.ts";
 import { registerChat } from "./chat.ts";
 import { registerConvert } from "./convert.ts";
+import { registerEval } from "./eval.ts";
 import { usageErrorOf } from "./failure.ts";
 import { registerInfo } from "./info.ts";
 import { registerPull } from "./pull.ts";
 import { Exit, type Io, Shell } from "./shell.ts";
+import { registerTrain } from "./train.ts";
 import { registerVerify } from "./verify.ts";
 
 /** A verb adds its command; what is heavy it imports when it is run, so that `--help` comes at once. */
@@ -21,6 +23,8 @@ const VERBS: readonly Verb[] = [
   registerConvert,
   registerVerify,
   registerBench,
+  registerTrain,
+  registerEval,
 ];
 
 const EXAMPLES = `

@@ -5,6 +5,7 @@ import type { KvType } from "../model/oryx.ts";
 import type { Compression } from "../model/visual.ts";
 import type { LoadOptions } from "../node/oryx.ts";
 import type { Device } from "../runtime/session.ts";
+import { INT4_BLOCKS, type Int4Block } from "../weights/quantise.ts";
 import { number, wholeNumber } from "./numbers.ts";
 
 /** Which model, and how it is computed. */
@@ -59,6 +60,13 @@ export function addModelOptions(command: Command): void {
 export function threadsOption(): Option {
   const option = new Option("--threads <n>", "threads of the CPU (default: its physical cores)");
   return option.argParser(wholeNumber(1, 1024));
+}
+
+/** Of int4 weights: how many share a scale. */
+export function blockOption(): Option {
+  const description =
+    "4-bit weights that share a scale: 32, 64 or 128; more is faster and less exact (default: 32)";
+  return new Option("--block <n>", description).argParser(block);
 }
 
 export function addTurnOptions(command: Command): void {
@@ -149,6 +157,12 @@ function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], un
 function compression(text: string): Compression {
   if (text === "1" || text === "2" || text === "4") return Number(text) as Compression;
   throw new InvalidArgumentError("Give 1, 2 or 4");
+}
+
+function block(text: string): Int4Block {
+  const found = INT4_BLOCKS.find((size) => `${size}` === text);
+  if (found !== undefined) return found;
+  throw new InvalidArgumentError("Give 32, 64 or 128");
 }
 
 function stopText(text: string, before: readonly string[] = []): string[] {

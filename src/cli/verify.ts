@@ -3,6 +3,7 @@ import { OryxError } from "../core/errors.ts";
 import type { Device } from "../runtime/session.ts";
 import type { AgreementReport } from "../verify/agreement.ts";
 import type { VerifyReport } from "../verify/report.ts";
+import type { TrainReport } from "../verify/train.ts";
 import { UsageError } from "./failure.ts";
 import { number } from "./numbers.ts";
 import { addOutputOptions, threadsOption } from "./options.ts";
@@ -15,6 +16,7 @@ interface VerifyCommandOptions {
   threads?: number;
   only?: string;
   thorough?: boolean;
+  train?: boolean;
   model?: string;
   atLeast?: number;
 }
@@ -22,11 +24,14 @@ interface VerifyCommandOptions {
 const NOTES = `
 The folder holds a model and what an independent program computed with it: cases.json, expected.safetensors, media/.
 Pixels and tokens must be the same, every later stage within a relative error of 1e-4.
+With --train, the model learns what train_cases.json says, and losses and gradients are compared: losses must be within
+1e-4, norms of gradients within 1e-3 (or a millionth of the norm of all, where the maths says zero).
 With --model, how often both name the same most likely token is told, and fails only below --at-least.
 
 Examples:
   oryx verify test/fixtures/oryx-qwen-tiny
   oryx verify golden/ --only video --thorough
+  oryx verify golden/ --train
   oryx verify golden/ --model converted/ --at-least 90`;
 
 /** `oryx verify DIR` */
@@ -47,7 +52,8 @@ export function registerVerify(program: Command, shell: Shell): void {
       "with --model: fail when fewer tokens agree (default: exit with 0 however few do)",
       number({ from: 0, to: 100 }),
     )
-    .option("--only <case>", "only the case of this name")
+    .option("--train", "instead: train as the reference did, and compare losses and gradients")
+    .option("--only <case>", "only the case of this name, or with --train only that setting")
     .option("--thorough", "also generate in small chunks and without a cache, and compare the tokens")
     .addOption(new Option("--device <name>", "where to compute (default: cpu)").choices(["cpu", "webgpu"]))
     .addOption(threadsOption());
@@ -55,7 +61,14 @@ export function registerVerify(program: Command, shell: Shell): void {
   command
     .addHelpText("after", shell.helpNotes(NOTES))
     .action(async (dir: string, options: VerifyCommandOptions) => {
-      const { model, thorough, atLeast } = options;
+      const { model, thorough, atLeast, train } = options;
+      if (train) {
+        if (model !== undefined || thorough || atLeast !== undefined) {
+          const problem = "--train does not go with --model, --at-least or --thorough";
+          throw new UsageError(problem, "leave them out");
+        }
+        return verifyTrain(dir, options, shell);
+      }
       if (model !== undefined) {
         if (thorough) throw new UsageError("--thorough does not go with --model", "leave one of them out");
         return compareModels(dir, model, options, shell);
@@ -131,6 +144,27 @@ async function verifyFolder(dir: string, options: VerifyCommandOptions, shell: S
   }
 }
 
+async function verifyTrain(dir: string, options: VerifyCommandOptions, shell: Shell): Promise<void> {
+  const { device, threads, only } = options;
+  const { trainTable, verifyTraining } = await import("../verify/train.ts");
+  const line = new StatusLine(shell.io.stderr, shell.isWatched);
+  try {
+    line.show("loading", true);
+    const report = await verifyTraining(dir, {
+      ...(device && { device }),
+      ...(threads && { threads }),
+      ...(only !== undefined && { only }),
+      signal: shell.signal,
+      onSetting: (name) => line.show(`training: ${name}`, true),
+    });
+    line.clear();
+    const failure = report.passed ? undefined : failed(report);
+    tell({ ...report, totalMs: tenths(report.totalMs) }, trainTable(report), failure, shell);
+  } finally {
+    line.clear();
+  }
+}
+
 /** What a verdict says when it is not good. */
 interface VerifyFailure {
   code: "verify_failed";
@@ -150,7 +184,7 @@ function tell(report: object, table: string, failure: VerifyFailure | undefined,
   }
 }
 
-function failed({ checks }: VerifyReport): VerifyFailure {
+function failed({ checks }: Pick<VerifyReport | TrainReport, "checks">): VerifyFailure {
   const count = checks.filter((c) => !c.passed).length;
   return {
     code: "verify_failed",

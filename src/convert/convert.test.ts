@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
+import { Random } from "../core/random.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { readManifest, verifyConverted, type WeightMode } from "../weights/converted.ts";
@@ -53,6 +54,28 @@ async function flipByte(path: string, at: number): Promise<void> {
   await writeFile(path, bytes);
 }
 
+/** The small Llama with an MLP of 128, so that its matrices have 64 and 128 columns. */
+async function widened(): Promise<string> {
+  const dir = fresh();
+  await cp(LLAMA, dir, { recursive: true });
+  const config = JSON.parse(await readFile(join(dir, "config.json"), "utf8"));
+  await writeFile(join(dir, "config.json"), JSON.stringify({ ...config, intermediate_size: 128 }));
+  const tensors = await readSafetensors(join(dir, "model.safetensors"));
+  const random = new Random(7);
+  for (const [name, { shape }] of tensors) {
+    if (!name.includes(".mlp.")) continue;
+    const data = Float32Array.from(
+      { length: 64 * 128 },
+      () => random.next() + random.next() + random.next() - 1.5,
+    );
+    const wide = shape.map((size) => (size === 112 ? 128 : size));
+    tensors.set(name, { dtype: "f32", shape: wide, bytes: new Uint8Array(data.buffer) });
+  }
+  await writeSafetensors(join(dir, "new"), tensors);
+  await rename(join(dir, "new"), join(dir, "model.safetensors"));
+  return dir;
+}
+
 const parts = (tensors: ReadonlyMap<string, StoredTensor>, name: string): string[] =>
   [...tensors.keys()]
     .filter((key) => key.startsWith(`${name}.weight`))
@@ -66,10 +89,10 @@ async function restored(tensors: ReadonlyMap<string, StoredTensor>, name: string
   };
   if (tensors.has(`${name}.weight.int4`)) {
     const [{ shape, data }, scales] = [await load(".int4"), (await load(".int4_scales")).data];
-    const [rows = 0, blocks = 0] = shape;
-    return Float32Array.from({ length: rows * blocks * 32 }, (_, i) => {
+    const block = 2 * (shape[2] as number);
+    return Float32Array.from({ length: 2 * data.length }, (_, i) => {
       const byte = data[i >> 1] as number;
-      return ((i % 2 === 0 ? byte % 16 : byte >> 4) - 8) * (scales[Math.floor(i / 32)] as number);
+      return ((i % 2 === 0 ? byte % 16 : byte >> 4) - 8) * (scales[Math.floor(i / block)] as number);
     });
   }
   const [{ shape, data }, scales] = [await load(".int8"), (await load(".int8_scales")).data];
@@ -159,6 +182,64 @@ describe("what becomes of a model", () => {
     expect(parts(language, `${LAYER}.mlp.down_proj`)).toEqual([".int8", ".int8_scales"]);
     expect(parts(language, `${LAYER}.mlp.up_proj`)).toEqual([".int4", ".int4_scales"]);
     expect(notes).toContain(`${LAYER}.mlp.down_proj.weight is int8: its 112 columns are no multiple of 32`);
+  });
+
+  it("blocks are as large as was asked for, or as the columns allow, which is told", async () => {
+    const source = await widened();
+    const { out, manifest, notes } = await converted(source, { weights: "auto", block: 128 });
+    const [published, { language }] = [await openCheckpoint(source), await openCheckpoint(out)];
+    const blockOf = (name: string) => 2 * (language.get(`${name}.weight.int4`)?.shape[2] as number);
+    expect(manifest.block).toBe(128);
+    expect([`${LAYER}.mlp.down_proj`, `${LAYER}.mlp.up_proj`, "lm_head"].map(blockOf)).toEqual([128, 64, 64]);
+    expect(notes).toContain(
+      `${LAYER}.mlp.up_proj.weight has blocks of 64: its 64 columns are no multiple of 128`,
+    );
+    expect(notes.filter((note) => /down_proj|int8/.test(note))).toEqual([]);
+    for (const name of [`${LAYER}.mlp.down_proj`, `${LAYER}.mlp.up_proj`, "model.embed_tokens"]) {
+      const values = await loadFloat32(published.language.get(`${name}.weight`) as StoredTensor);
+      const error = relative(values, await restored(language, name));
+      expect(error).toBeCloseTo(manifest.tensors[`${name}.weight.int4`]?.error as number, 5);
+      expect(error).toBeLessThan(0.12);
+    }
+    expect(await verifyConverted(out)).toEqual(manifest);
+    const golden = await converted(QWEN, { block: 128 });
+    expect(golden.notes).toContain(
+      `${LAYER}.mlp.up_proj.weight has blocks of 32: its 96 columns are no multiple of 128`,
+    );
+    expect((await converted(LLAMA, { block: 64 })).notes).toContain(
+      `${LAYER}.mlp.down_proj.weight is int8: its 112 columns are no multiple of 32`,
+    );
+  });
+
+  it("larger blocks take fewer bytes and lose more", async () => {
+    const source = await widened();
+    const name = `${LAYER}.mlp.down_proj.weight.int4`;
+    const made = [];
+    for (const block of [32, 64, 128] as const) {
+      const { tensors } = (await converted(source, { block })).manifest;
+      made.push({ bytes: tensors[`${name}_scales`]?.bytes, error: tensors[name]?.error as number });
+    }
+    expect(made.map(({ bytes }) => bytes)).toEqual([1024, 512, 256]);
+    expect(made.map(({ error }) => error)).toEqual(made.map(({ error }) => error).sort((a, b) => a - b));
+  });
+
+  it.each([
+    [{ weights: "w8", block: 64 }, "blocks are of 4-bit weights, and w8 has none"],
+    [{ weights: "q4", block: 48 }, "there are no blocks of 48"],
+  ] as [Partial<ConvertOptions>, string][])(
+    "a block that cannot be is refused: %j",
+    async (options, told) => {
+      const error = await errorOf(converted(QWEN, options));
+      expect([error.code, error.message]).toEqual(["bad_option", told]);
+    },
+  );
+
+  it("a folder that was made before blocks had sizes has those of 32", async () => {
+    const { out, manifest } = await converted(QWEN);
+    const { block, ...before } = manifest;
+    await writeFile(join(out, "oryx-format.json"), JSON.stringify(before));
+    expect([block, (await readManifest(out)).block]).toEqual([32, 32]);
+    expect(await verifyConverted(out)).toEqual(manifest);
   });
 
   it("tied: one int4 table serves both ends; in w8 the head is an int8 copy", async () => {
@@ -320,6 +401,7 @@ describe("a converted folder", () => {
       "weights_malformed",
       /name/,
     ],
+    ["of blocks that are none", (m) => ({ ...m, block: 48 }), "weights_malformed", /block/],
     ["of other types", (m) => ({ ...m, weights: "q3" }), "weights_malformed", /weights/],
   ];
   it.each(spoilt)("with a manifest %s is refused", async (_, change, code, told) => {

@@ -56,7 +56,7 @@ export async function fingerprint(
   const paths = [...files, ...copies.map(({ path }) => path)];
   const stats = await Promise.all(paths.map((path) => stat(path)));
   const facts = {
-    options: [weights, tower, keep],
+    options: [weights, tower, keep, plan.block],
     files: stats.map(({ size, mtimeMs }, i) => [basename(paths[i] as string), size, mtimeMs]),
     tensors: [...language, ...vision].map(([name, { dtype, shape, bytes }]) => [
       name,

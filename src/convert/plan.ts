@@ -4,7 +4,17 @@ import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import { type IntegerStorage, PARTS } from "../nn/params.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { CONVERTED_FILES, type VisionMode, type WeightMode } from "../weights/converted.ts";
-import { INT4_BLOCK } from "../weights/quantise.ts";
+import {
+  blockOf,
+  EMBEDDING,
+  HEAD,
+  type IntegerForm,
+  integerForms,
+  isLanguageMatrix,
+  languageStorages,
+  visionStorages,
+} from "../weights/forms.ts";
+import { INT4_BLOCKS, type Int4Block } from "../weights/quantise.ts";
 import { partShapes } from "../weights/quantised.ts";
 import { type FileLayout, layoutFile, type Place, type Wanted } from "./layout.ts";
 
@@ -19,6 +29,8 @@ export interface StorageOptions {
   vision: VisionMode;
   /** Names of matrices that stay as they are; `*` stands for anything, `?` for one character. */
   keep: readonly string[];
+  /** Weights of a scale in int4, at most; only where there is int4. Default 32: larger is smaller, faster, less exact. */
+  block?: Int4Block | undefined;
 }
 
 /** Where one tensor of the source goes; every storage in which it is wanted is made in one reading. */
@@ -34,14 +46,12 @@ export interface Job {
 export interface Plan {
   jobs: Job[];
   files: FileLayout[];
+  /** Weights of a scale in int4, where the columns are a multiple of it. */
+  block: Int4Block;
   /** What was decided otherwise than asked, one sentence each. */
   notes: string[];
 }
 
-const LINEAR = /^model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight$/;
-const BLOCK_LINEAR = /^blocks\.\d+\.(attn\.(qkv|proj)|mlp\.fc[12])\.weight$/;
-const EMBEDDING = "model.embed_tokens.weight";
-const HEAD = "lm_head.weight";
 /** A transposed matrix is put together in memory, so it must fit there. */
 const INT8_ELEMENTS = 2 ** 31;
 
@@ -51,16 +61,17 @@ interface Choice {
   source: StoredTensor;
   part: "language" | "vision";
   dense?: DType;
-  integers: IntegerStorage[];
+  integers: readonly IntegerForm[];
 }
 
 /**
  * Decides what becomes of every tensor and where it will lie. Pure: nothing is read or written.
- * @throws OryxError `bad_option` when a pattern to keep matches no matrix
+ * @throws OryxError `bad_option` when a pattern to keep matches no matrix, or for a block where nothing is int4
  */
 export function planConversion(checkpoint: Checkpoint, options: StorageOptions): Plan {
   const notes: string[] = [];
-  const choices = chooseAll(checkpoint, options, notes);
+  const block = blockOf(options.weights, options.block);
+  const choices = chooseAll(checkpoint, { ...options, block }, notes);
   const wanted = new Map<string, Wanted[]>();
   for (const choice of choices) {
     for (const { file, ...tensor } of wantedOf(choice)) {
@@ -75,17 +86,21 @@ export function planConversion(checkpoint: Checkpoint, options: StorageOptions):
   const jobs = choices.map(({ name, source, dense, integers }): Job => {
     const job: Job = { name, source };
     if (dense) job.dense = at(name);
-    for (const storage of integers) {
+    for (const { storage } of integers) {
       const { values, scales } = PARTS[storage];
       job[storage] = { values: at(name + values), scales: at(name + scales) };
     }
     return job;
   });
-  return { jobs, files, notes };
+  return { jobs, files, block, notes };
 }
 
-function chooseAll(checkpoint: Checkpoint, options: StorageOptions, notes: string[]): Choice[] {
-  const { weights, vision } = options;
+function chooseAll(
+  checkpoint: Checkpoint,
+  options: StorageOptions & { block: Int4Block },
+  notes: string[],
+): Choice[] {
+  const { weights, vision, block } = options;
   const { tiedEmbeddings } = checkpoint.config.language;
   const isKept = keeper(options.keep);
   const choices: Choice[] = [];
@@ -95,57 +110,48 @@ function chooseAll(checkpoint: Checkpoint, options: StorageOptions, notes: strin
     source: StoredTensor,
     asked: readonly IntegerStorage[],
   ) => {
-    const integers = isKept(name, source) ? [] : fitting(name, source, asked, notes);
+    const integers = isKept(name, source) ? [] : fitting(name, source, asked, block, notes);
     choices.push({ name, source, part, integers, ...(integers.length === 0 ? { dense: source.dtype } : {}) });
   };
   for (const [name, source] of checkpoint.language) {
     if (weights === "f16" || weights === "f32") {
-      const isMatrix = LINEAR.test(name) || name === EMBEDDING || name === HEAD;
-      const dense = isMatrix && !isKept(name, source) ? weights : source.dtype;
+      const dense = isLanguageMatrix(name) && !isKept(name, source) ? weights : source.dtype;
       choices.push({ name, source, part: "language", dense, integers: [] });
-    } else choose("language", name, source, asked(name, weights));
+    } else choose("language", name, source, languageStorages(name, weights));
   }
   const table = checkpoint.language.get(EMBEDDING);
   if (weights === "w8" && tiedEmbeddings && table && !isKept(HEAD, table)) {
-    const integers = fitting(HEAD, table, ["int8"], notes);
+    const integers = fitting(HEAD, table, ["int8"], block, notes);
     if (integers.length > 0) choices.push({ name: HEAD, source: table, part: "language", integers });
   }
   for (const [name, source] of checkpoint.vision) {
-    choose("vision", name, source, vision === "w8" && BLOCK_LINEAR.test(name) ? ["int8"] : []);
+    choose("vision", name, source, vision === "w8" ? visionStorages(name) : []);
   }
   isKept.requireUse();
   return choices;
 }
 
-function asked(name: string, weights: "q4" | "w8" | "auto"): readonly IntegerStorage[] {
-  if (LINEAR.test(name))
-    return { q4: ["int4"], w8: ["int8"], auto: ["int4", "int8"] }[weights] as IntegerStorage[];
-  if (name === HEAD) return weights === "w8" ? ["int8"] : ["int4"];
-  // Rows of an int8 table would lie across its memory, so there the embedding stays as it is.
-  return name === EMBEDDING && weights !== "w8" ? ["int4"] : [];
-}
-
-/** The storages in which a matrix can be had; where it cannot have the one asked for, the next best, and a note. */
+/** The forms in which a matrix can be had; where it cannot have the one asked for, the next best, and a note. */
 function fitting(
   name: string,
   source: StoredTensor,
   asked: readonly IntegerStorage[],
+  block: Int4Block,
   notes: string[],
-): IntegerStorage[] {
+): IntegerForm[] {
   const columns = source.shape[1] as number;
-  const storages = new Set(asked);
-  if (storages.has("int4") && columns % INT4_BLOCK !== 0) {
-    storages.delete("int4");
-    const isTable = name === EMBEDDING;
-    if (!isTable) storages.add("int8");
-    const instead = isTable ? `stays ${source.dtype}` : "is int8";
-    notes.push(`${name} ${instead}: its ${columns} columns are no multiple of ${INT4_BLOCK}`);
+  const forms = integerForms(name, columns, asked, block);
+  const int4 = forms.find((form) => form.storage === "int4");
+  if (asked.includes("int4") && int4?.block !== block) {
+    const otherwise = name === EMBEDDING ? `stays ${source.dtype}` : "is int8";
+    const instead = int4 ? `has blocks of ${int4.block}` : otherwise;
+    const divisor = int4 ? block : INT4_BLOCKS[0];
+    notes.push(`${name} ${instead}: its ${columns} columns are no multiple of ${divisor}`);
   }
-  if (storages.has("int8") && elementCount(source.shape) > INT8_ELEMENTS) {
-    storages.delete("int8");
-    notes.push(`${name} is not stored as int8: it is too large`);
-  }
-  return [...storages];
+  const isTooLarge = elementCount(source.shape) > INT8_ELEMENTS;
+  if (!isTooLarge || !forms.some(({ storage }) => storage === "int8")) return forms;
+  notes.push(`${name} is not stored as int8: it is too large`);
+  return forms.filter(({ storage }) => storage !== "int8");
 }
 
 /** The tensors of a choice, and the file that each belongs to. */
@@ -154,9 +160,10 @@ function wantedOf({ name, source, part, dense, integers }: Choice): (Wanted & { 
     CONVERTED_FILES[part === "vision" ? "vision" : storage];
   const wanted: (Wanted & { file: string })[] = [];
   if (dense) wanted.push({ name, dtype: dense, shape: source.shape, file: file("dense") });
-  for (const storage of integers) {
+  for (const form of integers) {
+    const { storage } = form;
     const [rows, columns] = source.shape as [number, number];
-    const shapes = partShapes(storage, rows, columns);
+    const shapes = partShapes(form, rows, columns);
     const dtype = storage === "int4" ? "u8" : "i8";
     wanted.push({ name: name + PARTS[storage].values, dtype, shape: shapes.values, file: file(storage) });
     wanted.push({

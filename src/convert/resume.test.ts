@@ -176,6 +176,10 @@ describe("a conversion that was stopped", () => {
     expect(told).toEqual(Array(2).fill({ isAnew: true, tensorsBefore: 0 }));
     expect(manifest.weights).toBe("q4");
     expect(await exists(join(out, "int8.safetensors"))).toBe(false);
+    const coarser = fresh();
+    await interrupted(coarser, whole.bytes - 100);
+    await convert(QWEN, coarser, { ...AUTO, block: 64, onResume });
+    expect(told.at(-1)).toEqual({ isAnew: true, tensorsBefore: 0 });
   });
 });
 

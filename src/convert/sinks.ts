@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { OryxError, quote } from "../core/errors.ts";
 import { elementCount } from "../core/tensor.ts";
 import { toFloat16 } from "../weights/floats.ts";
-import { INT4_BLOCK, packInt4, type Rounding, relativeError, roundInt8 } from "../weights/quantise.ts";
+import { type Int4Block, packInt4, type Rounding, relativeError, roundInt8 } from "../weights/quantise.ts";
+import { blockOfShape } from "../weights/quantised.ts";
 import type { OutputFile } from "./disk.ts";
 import type { Place } from "./layout.ts";
 import type { Job } from "./plan.ts";
@@ -95,7 +96,8 @@ async function int4Sink(
   files: Files,
 ): Promise<Sink> {
   const [packedStream, scaleStream] = [await streamTo(values, files), await streamTo(scales, files)];
-  // Scales are an eighth of the packed weights, so they can wait until all are there.
+  const block = blockOfShape(values.shape) as Int4Block;
+  // Scales are at most a quarter of the packed weights, so they can wait until all are there.
   const allScales = new Float32Array(elementCount(scales.shape));
   let packed = new Uint8Array(0);
   const sum: Rounding = { lost: 0, all: 0 };
@@ -103,8 +105,8 @@ async function int4Sink(
     async take({ values, first }) {
       const bytes = values.length / 2;
       if (packed.length < bytes) packed = new Uint8Array(bytes);
-      const [from, count] = [first / INT4_BLOCK, values.length / INT4_BLOCK];
-      add(sum, packInt4(values, packed, allScales.subarray(from, from + count)));
+      const [from, count] = [first / block, values.length / block];
+      add(sum, packInt4(values, packed, allScales.subarray(from, from + count), block));
       await packedStream.write(packed.subarray(0, bytes));
     },
     async finish() {

@@ -38,6 +38,7 @@ export const ERROR_CODES = {
   data_invalid: "a data set or a pack cannot be read",
   sample_invalid: "a training sample is broken, and skipped",
   sample_too_long: "a training sample has more tokens than the recipe allows, and is skipped",
+  worker_failed: "a thread that prepares training samples ended before its work was done",
   snapshot_damaged: "a snapshot is not what was written",
   training_failed: "training went wrong: a loss or gradient is not a number",
   gradient_missing: "an operation has no gradient",

@@ -57,6 +57,12 @@ export const LIMITS = {
   vocabMerges: 4_000_000,
   /** UTF-16 units of one text in a prompt: 131k tokens, the longest context, hold about 500k of English. */
   promptChars: 1_000_000,
+  /** Bytes of one training record as JSON: two texts of the prompt's length; the longest published ones have 100 kB. */
+  recordBytes: 4_000_000,
+  /** Records in one file, at 16 bytes each in its index: the paper's largest set has 4.1 million. */
+  recordsPerFile: 50_000_000,
+  /** Turns in one record: published ones about regions of a picture have a few hundred. */
+  turnsPerRecord: 4096,
   /** Stop strings of one request, and UTF-16 units of one: OpenAI's API takes 4; longer texts than this are content. */
   stopStrings: 64,
   stopStringChars: 1024,

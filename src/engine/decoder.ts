@@ -6,7 +6,7 @@ import { type Chunk, chunks, type Stretch, sequenceLength } from "./sequence.ts"
 import { Turns } from "./turns.ts";
 
 /** Tokens of one prefill step when the context is short: beyond this, products gain nothing from more rows. */
-const LONGEST_CHUNK = 512;
+const LONGEST_CHUNK = 256;
 /** Bytes that one KV head's attention scores may take in a step; chunks shrink as the context grows. */
 const SCORE_BYTES = 64e6;
 

@@ -1,6 +1,7 @@
 import type { StoredTensor } from "../core/tensor.ts";
 import { type Tensor, weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
+import type { Pace } from "../model/language.ts";
 import { type KvType, languageGraph, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
 import { type IntegerStorage, type Matrix, PARTS, Params } from "../nn/params.ts";
@@ -73,12 +74,12 @@ export async function loadDecoder(
   source: Pick<ModelSource, "config" | "language">,
   { kv = "f32", both = true }: DecoderOptions = {},
 ): Promise<Decoder> {
-  const load = (prefer: IntegerStorage) =>
-    runtime.load(emitOnnx(languageGraph(storedParams(source.language, prefer), source.config, kv)));
-  const decode = await load("int4");
+  const load = (prefer: IntegerStorage, pace: Pace) =>
+    runtime.load(emitOnnx(languageGraph(storedParams(source.language, prefer), source.config, kv, pace)));
+  const decode = await load("int4", "steps");
   if (!both || !storesBoth(source.language)) return new Decoder({ prefill: decode, decode }, source.config);
   try {
-    return new Decoder({ prefill: await load("int8"), decode }, source.config);
+    return new Decoder({ prefill: await load("int8", "prompts"), decode }, source.config);
   } catch (error) {
     await decode.close();
     throw error;

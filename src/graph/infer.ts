@@ -68,6 +68,12 @@ export function intAttribute(attributes: Attributes, name: string): number {
   return a.int;
 }
 
+export function floatAttribute(attributes: Attributes, name: string): number {
+  const a = attributes[name];
+  if (a === undefined || !("float" in a)) throw missing(name);
+  return a.float;
+}
+
 export function intsAttribute(attributes: Attributes, name: string): readonly number[] {
   const a = attributes[name];
   if (a === undefined || !("ints" in a)) throw missing(name);

@@ -1,10 +1,13 @@
-import { add, gather, reshape, split, transpose } from "../graph/ops.ts";
+import { type Dim, times } from "../graph/dim.ts";
+import { add, gather, range, reshape, split, transpose } from "../graph/ops.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import {
   cachedAttention,
+  causalAttention,
   causalMask,
   type KeysValues,
-  type Rotary,
+  promptAttention,
+  promptMask,
   rotary,
   rotate,
 } from "../nn/attention.ts";
@@ -13,55 +16,85 @@ import type { Params } from "../nn/params.ts";
 import type { LanguageConfig } from "./config.ts";
 
 /**
- * The Qwen2 / Llama language model over embedded tokens.
- * @param p the parameters under `model.` @param x embeddings [length, width] @param positions i64 [length]
- * @param past cached keys and values of each layer; absent: x begins the sequence
- * @returns the last layer's output [length, width] before the final norm, and the new keys and values
+ * How the rows of one layer attend, which the caller knows: projected queries [rows, heads * d], keys and values
+ * [rows, kvHeads * d] -> [rows, heads * d]. {@link attentionOverCache} answers requests, {@link attentionWithin} trains.
  */
-export function languageModel(
-  p: Params,
-  config: LanguageConfig,
-  x: Tensor,
-  positions: Tensor,
-  past?: readonly KeysValues[],
-): { hidden: Tensor; present: KeysValues[] } {
-  const angles = rotary(positions, config.headDim, config.ropeTheta);
-  const mask = causalMask(x.dim(0));
-  const present: KeysValues[] = [];
+export type Attention = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
+
+/**
+ * The Qwen2 / Llama language model over embedded tokens.
+ * @param p the parameters under `model.` @param x embeddings [rows, width]
+ * @returns the last layer's output [rows, width] before the final norm
+ */
+export function languageModel(p: Params, config: LanguageConfig, x: Tensor, attention: Attention): Tensor {
   let hidden = x;
   for (let i = 0; i < config.layers; i++) {
     const layer = p.at(`layers.${i}`);
+    const attn = layer.at("self_attn");
     const normed = rmsNorm(layer.at("input_layernorm"), hidden, config.rmsNormEps);
-    const attended = selfAttention(layer.at("self_attn"), config, normed, angles, mask, past?.[i]);
-    present.push(attended.fresh);
-    hidden = add(hidden, attended.out);
+    const projected = (name: string) => linear(attn.at(name), normed);
+    const attended = attention(i, projected("q_proj"), projected("k_proj"), projected("v_proj"));
+    hidden = add(hidden, linear(attn.at("o_proj"), attended));
     const normed2 = rmsNorm(layer.at("post_attention_layernorm"), hidden, config.rmsNormEps);
     hidden = add(hidden, swiGlu(layer.at("mlp"), normed2));
   }
-  return { hidden, present };
+  return hidden;
 }
 
-function selfAttention(
-  p: Params,
-  config: LanguageConfig,
-  x: Tensor,
-  angles: Rotary,
-  mask: Tensor,
-  past: KeysValues | undefined,
-): { out: Tensor; fresh: KeysValues } {
-  const { heads, kvHeads, headDim } = config;
-  const length = x.dim(0);
-  const byHead = (name: string, count: number) =>
-    transpose(reshape(linear(p.at(name), x), [length, count, headDim]), [1, 0, 2]); // [count, length, d]
+/** How many tokens come at a time, for which attention has a form each: a few or many (both are right for any number). */
+export type Pace = "steps" | "prompts";
+
+/**
+ * Attention of one sequence over what is cached of it and itself.
+ * @param positions i64 [rows] @param past cached keys and values of each layer; absent: the rows begin the sequence
+ * @returns the attention, and where it puts each layer's new keys and values
+ */
+export function attentionOverCache(
+  { heads, kvHeads, headDim, ropeTheta }: LanguageConfig,
+  positions: Tensor,
+  past?: readonly KeysValues[],
+  pace: Pace = "steps",
+): { attention: Attention; present: KeysValues[] } {
+  const length = positions.dim(0);
+  const angles = rotary(positions, headDim, ropeTheta);
+  const cached = pace === "prompts" ? past?.[0]?.keys[0]?.dim(0) : undefined;
+  const mask = cached === undefined ? causalMask(length) : promptMask(cached, length);
+  const byHead = (t: Tensor, count: number) => transpose(reshape(t, [length, count, headDim]), [1, 0, 2]);
   const perHead = (t: Tensor) =>
     split(t, Array<number>(kvHeads).fill(1), 0).map((head) => reshape(head, [length, headDim]));
-  const q = rotate(byHead("q_proj", heads), angles);
-  const fresh = {
-    keys: perHead(rotate(byHead("k_proj", kvHeads), angles)),
-    values: perHead(byHead("v_proj", kvHeads)),
+  const present: KeysValues[] = [];
+  const attention: Attention = (layer, q, k, v) => {
+    const fresh = {
+      keys: perHead(rotate(byHead(k, kvHeads), angles)),
+      values: perHead(byHead(v, kvHeads)),
+    };
+    present[layer] = fresh;
+    const queries = rotate(byHead(q, heads), angles);
+    const before = past?.[layer];
+    const attended =
+      cached !== undefined && before !== undefined
+        ? promptAttention(queries, fresh, before, mask)
+        : cachedAttention(queries, fresh, before, mask);
+    return reshape(transpose(attended, [1, 0, 2]), [length, heads * headDim]);
   };
-  const attended = transpose(cachedAttention(q, fresh, past, mask), [1, 0, 2]);
-  return { out: linear(p.at("o_proj"), reshape(attended, [length, heads * headDim])), fresh };
+  return { attention, present };
+}
+
+/** Attention within each of `n` whole sequences of one length; x holds them one behind the other, [n * length, width]. */
+export function attentionWithin(
+  { heads, kvHeads, headDim, ropeTheta }: LanguageConfig,
+  n: Dim,
+  length: Dim,
+): Attention {
+  const angles = rotary(range(length), headDim, ropeTheta);
+  const mask = causalMask(length);
+  const byHead = (t: Tensor, count: number) =>
+    transpose(reshape(t, [n, length, count, headDim]), [0, 2, 1, 3]); // [n, count, length, d]
+  return (_layer, q, k, v) => {
+    const [queries, keys] = [rotate(byHead(q, heads), angles), rotate(byHead(k, kvHeads), angles)];
+    const attended = causalAttention(queries, keys, byHead(v, kvHeads), mask);
+    return reshape(transpose(attended, [0, 2, 1, 3]), [times(n, length), heads * headDim]);
+  };
 }
 
 /** Logits [chosen, vocabulary] at chosen rows of the hidden states. `p` is the root: the head lies beside `model.` */

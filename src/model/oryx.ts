@@ -6,7 +6,7 @@ import { embedding } from "../nn/layers.ts";
 import type { Params } from "../nn/params.ts";
 import type { LanguageConfig } from "./config.ts";
 import { compress, project, type Regions, withNewlines } from "./connector.ts";
-import { languageModel, logitsAt } from "./language.ts";
+import { attentionOverCache, languageModel, logitsAt, type Pace } from "./language.ts";
 import { oryxViT, PATCH, type VisionShape } from "./vit.ts";
 
 /**
@@ -31,14 +31,26 @@ export function visionGraph(vision: Params, connector: Params, shape: VisionShap
   const grid = { height: times(regions.rows, k), width: times(regions.columns, k) };
   const pixels = input("pixels", "u8", [symbol("n"), times(PATCH, grid.height), times(PATCH, grid.width), 3]);
   const vit = oryxViT(vision, pixels, grid, shape);
-  const compressed = compress(connector.at("vision_resampler"), vit, regions);
+  return { outputs: { vit, ...connect(connector, vit, regions) }, sizes: ["k"] };
+}
+
+/**
+ * The vision tower's features [n, rows * k * columns * k, vision width] to `compressed` [n, rows * columns, vision
+ * width] and `rows` [n, rows * (columns + 1), width]; and the `marks` [3, width].
+ */
+export function connect(
+  connector: Params,
+  features: Tensor,
+  regions: Regions,
+): Record<"compressed" | "rows" | "marks", Tensor> {
+  const compressed = compress(connector.at("vision_resampler"), features, regions);
   const projector = connector.at("mm_projector");
   const rows = withNewlines(projector, project(projector, compressed), regions);
   const marks = concat(
     MARKS.map((m) => projector.row(`image_${m}`)),
     0,
   );
-  return { outputs: { vit, compressed, rows, marks }, sizes: ["k"] };
+  return { compressed, rows, marks };
 }
 
 /** Types in which keys and values may be cached: f16 halves the cache, at three digits of precision. */
@@ -62,8 +74,14 @@ export function cacheName(
  * `past.L.keys.H` and `past.L.values.H` [cached, d].
  * Outputs: `logits` [chosen, vocabulary]; `present.L.keys.H` and `present.L.values.H` [length, d], the new rows.
  * @param kv the type in which keys and values are cached; they are computed with as f32
+ * @param pace how many tokens it is mostly fed at a time
  */
-export function languageGraph(root: Params, config: LanguageConfig, kv: KvType = "f32"): Graph {
+export function languageGraph(
+  root: Params,
+  config: LanguageConfig,
+  kv: KvType = "f32",
+  pace: Pace = "steps",
+): Graph {
   const p = root.at("model");
   const length = symbol("length");
   const ids = input("ids", "i64", [symbol("texts")]);
@@ -71,7 +89,8 @@ export function languageGraph(root: Params, config: LanguageConfig, kv: KvType =
   const order = input("order", "i64", [length]);
   const x = gather(concat([embedding(p.at("embed_tokens"), ids), visual], 0), order);
   const past = cache(config, (name) => cast(input(name, kv, [symbol("cached"), config.headDim]), "f32"));
-  const { hidden, present } = languageModel(p, config, x, input("positions", "i64", [length]), past);
+  const { attention, present } = attentionOverCache(config, input("positions", "i64", [length]), past, pace);
+  const hidden = languageModel(p, config, x, attention);
   const outputs: Record<string, Tensor> = {
     logits: logitsAt(root, config, hidden, input("rows", "i64", [symbol("chosen")])),
   };

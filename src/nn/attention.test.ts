@@ -3,12 +3,20 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Random } from "../core/random.ts";
 import type { TensorData } from "../core/tensor.ts";
 import { symbol } from "../graph/dim.ts";
-import { multiHeadAttention } from "../graph/ops.ts";
-import { input } from "../graph/tensor.ts";
+import { multiHeadAttention, range, reshape, slice, split } from "../graph/ops.ts";
+import { input, type Tensor } from "../graph/tensor.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import { createNodeRuntime } from "../runtime/node/runtime.ts";
 import type { Runtime, Session } from "../runtime/session.ts";
-import { cachedAttention, causalMask, rotary, rotate } from "./attention.ts";
+import {
+  cachedAttention,
+  causalAttention,
+  causalMask,
+  promptAttention,
+  promptMask,
+  rotary,
+  rotate,
+} from "./attention.ts";
 
 let runtime: Runtime;
 beforeAll(async () => {
@@ -45,58 +53,64 @@ function expectClose(actual: ArrayLike<number | bigint>, expected: number[]): vo
   expect(worst).toBeLessThan(1e-5);
 }
 
-describe("grouped-query attention over a cache", () => {
-  const [heads, kvHeads, d] = [6, 2, 4];
-  const group = heads / kvHeads;
-  let session: Session;
-  beforeAll(async () => {
-    const [length, past] = [symbol("length"), symbol("past")];
-    const q = input("q", "f32", [heads, length, d]);
-    const rows = (name: string, count: typeof length) =>
-      Array.from({ length: kvHeads }, (_, h) => input(`${name}${h}`, "f32", [count, d]));
-    const fresh = { keys: rows("k", length), values: rows("v", length) };
-    const cached = { keys: rows("pk", past), values: rows("pv", past) };
-    const y = cachedAttention(q, fresh, cached, causalMask(length));
-    session = await runtime.load(emitOnnx({ outputs: { y }, sizes: [] }));
-  });
+describe.each(["a few", "many"])(
+  "grouped-query attention over a cache, in the form for %s new positions,",
+  (form) => {
+    const [heads, kvHeads, d] = [6, 2, 4];
+    const group = heads / kvHeads;
+    let session: Session;
+    beforeAll(async () => {
+      const [length, past] = [symbol("length"), symbol("past")];
+      const q = input("q", "f32", [heads, length, d]);
+      const rows = (name: string, count: typeof length) =>
+        Array.from({ length: kvHeads }, (_, h) => input(`${name}${h}`, "f32", [count, d]));
+      const fresh = { keys: rows("k", length), values: rows("v", length) };
+      const cached = { keys: rows("pk", past), values: rows("pv", past) };
+      const y =
+        form === "many"
+          ? promptAttention(q, fresh, cached, promptMask(past, length))
+          : cachedAttention(q, fresh, cached, causalMask(length));
+      session = await runtime.load(emitOnnx({ outputs: { y }, sizes: [] }));
+    });
 
-  it("equals the textbook's, for every number of cached and new positions, none cached included", async () => {
-    const count = fc.integer({ min: 0, max: 20 });
-    await fc.assert(
-      fc.asyncProperty(count, count, fc.nat(), async (past, more, seed) => {
-        const length = more + 1;
-        const random = new Random(seed);
-        const q = Array.from({ length: heads }, () => randomMatrix(random, length, d));
-        const [keys, values] = [0, 1].map(() =>
-          Array.from({ length: kvHeads }, () => randomMatrix(random, past + length, d)),
-        ) as [Matrix[], Matrix[]];
-        const inputs: Record<string, TensorData> = { q: tensor([heads, length, d], q.flat()) };
-        for (let h = 0; h < kvHeads; h++) {
-          for (const [name, all] of [
-            ["k", keys[h]],
-            ["v", values[h]],
-          ] as [string, Matrix][]) {
-            inputs[`p${name}${h}`] = tensor([past, d], all.slice(0, past));
-            inputs[`${name}${h}`] = tensor([length, d], all.slice(past));
+    it("equals the textbook's, for every number of cached and new positions, none cached included", async () => {
+      const count = fc.integer({ min: 0, max: 20 });
+      await fc.assert(
+        fc.asyncProperty(count, count, fc.nat(), async (past, more, seed) => {
+          const length = more + 1;
+          const random = new Random(seed);
+          const q = Array.from({ length: heads }, () => randomMatrix(random, length, d));
+          const [keys, values] = [0, 1].map(() =>
+            Array.from({ length: kvHeads }, () => randomMatrix(random, past + length, d)),
+          ) as [Matrix[], Matrix[]];
+          const inputs: Record<string, TensorData> = { q: tensor([heads, length, d], q.flat()) };
+          for (let h = 0; h < kvHeads; h++) {
+            for (const [name, all] of [
+              ["k", keys[h]],
+              ["v", values[h]],
+            ] as [string, Matrix][]) {
+              inputs[`p${name}${h}`] = tensor([past, d], all.slice(0, past));
+              inputs[`${name}${h}`] = tensor([length, d], all.slice(past));
+            }
           }
-        }
-        const { y } = await session.run(inputs, { y: "fresh" });
-        const expected = q.flatMap((rows, head) => {
-          const kv = Math.floor(head / group);
-          return rows.flatMap((row, i) =>
-            attendByHand(
-              row,
-              (keys[kv] as Matrix).slice(0, past + i + 1),
-              (values[kv] as Matrix).slice(0, past + i + 1),
-            ),
-          );
-        });
-        expectClose((y as TensorData).data, expected);
-      }),
-      { numRuns: 40 },
-    );
-  });
-});
+          const { y } = await session.run(inputs, { y: "fresh" });
+          const expected = q.flatMap((rows, head) => {
+            const kv = Math.floor(head / group);
+            return rows.flatMap((row, i) =>
+              attendByHand(
+                row,
+                (keys[kv] as Matrix).slice(0, past + i + 1),
+                (values[kv] as Matrix).slice(0, past + i + 1),
+              ),
+            );
+          });
+          expectClose((y as TensorData).data, expected);
+        }),
+        { numRuns: 40 },
+      );
+    });
+  },
+);
 
 describe("attention within an image", () => {
   it("equals the textbook's, for each image of the batch by itself", async () => {
@@ -155,5 +169,60 @@ describe("rotary positions", () => {
       0,
     );
     expect(worst).toBeLessThan(1e-4); // the angle of position 900 is in single precision
+  });
+});
+
+describe("grouped-query attention within whole sequences", () => {
+  const [heads, kvHeads, d] = [6, 2, 4];
+
+  it("equals that of each sequence over an empty cache, rotations included", async () => {
+    const [n, length] = [symbol("n"), symbol("length")];
+    const q = input("q", "f32", [n, heads, length, d]);
+    const [k, v] = ["k", "v"].map((name) => input(name, "f32", [n, kvHeads, length, d])) as [Tensor, Tensor];
+    const angles = rotary(range(length), d, 100);
+    const mask = causalMask(length);
+    const together = causalAttention(rotate(q, angles), rotate(k, angles), v, mask);
+    const only = (t: Tensor) => reshape(t, t.shape.slice(1)); // of n = 1
+    const perHead = (t: Tensor) =>
+      split(t, Array<number>(kvHeads).fill(1), 0).map((head) => reshape(head, [length, d]));
+    const one = (t: Tensor) => slice(t, 0, 1, 0);
+    const alone = cachedAttention(
+      rotate(only(one(q)), angles),
+      { keys: perHead(rotate(only(one(k)), angles)), values: perHead(only(one(v))) },
+      undefined,
+      mask,
+    );
+    const session = await runtime.load(emitOnnx({ outputs: { together, alone }, sizes: [] }));
+    const random = new Random(11);
+    for (const [count, places] of [
+      [3, 7],
+      [1, 1],
+      [2, 20],
+    ] as const) {
+      const drawn = (rows: number) => randomMatrix(random, rows, d);
+      const all = {
+        q: drawn(count * heads * places),
+        k: drawn(count * kvHeads * places),
+        v: drawn(count * kvHeads * places),
+      };
+      const feed = (from: number, sequences: number) =>
+        Object.fromEntries(
+          Object.entries(all).map(([name, rows]) => {
+            const size = rows.length / count;
+            const shape = [sequences, size / places, places, d];
+            return [name, tensor(shape, rows.slice(from * size, (from + sequences) * size))];
+          }),
+        );
+      const batch = await session.run(feed(0, count), { together: "fresh" });
+      for (let i = 0; i < count; i++) {
+        const single = await session.run(feed(i, 1), { alone: "fresh" });
+        const size = heads * places * d;
+        expectClose(
+          (batch.together as TensorData).data.slice(i * size, (i + 1) * size),
+          Array.from((single.alone as TensorData).data, Number),
+        );
+      }
+    }
+    await session.close();
   });
 });

@@ -1,9 +1,10 @@
-import { type Dim, times } from "../graph/dim.ts";
+import { type Dim, plus, times } from "../graph/dim.ts";
 import {
   add,
   cast,
   concat,
   cos,
+  dimValue,
   greater,
   matmul,
   matmulTransposed,
@@ -46,8 +47,9 @@ export function rotary(positions: Tensor, d: number, theta: number): Rotary {
   return { cos: cos(angles), sin: sin(angles) };
 }
 
-/** Rotates x [heads, length, d]. */
+/** Rotates x [heads, length, d] or [n, heads, length, d]. */
 export function rotate(x: Tensor, { cos, sin }: Rotary): Tensor {
+  if (x.rank === 4) return rotaryEmbedding(x, cos, sin);
   return reshape(rotaryEmbedding(reshape(x, [1, ...x.shape]), cos, sin), x.shape);
 }
 
@@ -111,4 +113,46 @@ function attend(rows: Tensor, segments: readonly Segment[], mask: Tensor, group:
   const sizes = segments.map(({ keys }) => keys.dim(0));
   const weights = split(softmax(concat(scores, 1)), sizes, 1);
   return weights.map((w, i) => matmul(w, (segments[i] as Segment).values)).reduce(add);
+}
+
+/** 0 where new row i may see column j <= cached + i, and minus infinity elsewhere: [length, cached + length]. */
+export function promptMask(cached: Dim, length: Dim): Tensor {
+  const all = plus(cached, length);
+  const row = reshape(add(range(length), dimValue(cached, "i64")), [length, 1]);
+  const column = reshape(range(all), [1, all]);
+  return where(greater(column, row), scalar(Number.NEGATIVE_INFINITY, "f32"), scalar(0, "f32"));
+}
+
+/**
+ * What {@link cachedAttention} computes, for many new positions: one query head at a time, so that its scores stay in
+ * the processor's cache, over keys and values that are joined first, since they are small against so many rows' scores.
+ * @param mask {@link promptMask}
+ */
+export function promptAttention(q: Tensor, fresh: KeysValues, past: KeysValues, mask: Tensor): Tensor {
+  const [heads, length, d] = q.shape as [number, Dim, number];
+  const join = (part: "keys" | "values") =>
+    fresh[part].map((rows, h) => concat([past[part][h] as Tensor, rows], 0));
+  const [keys, values] = [join("keys"), join("values")];
+  const scaled = mul(q, 1 / Math.sqrt(d));
+  const perHead = split(scaled, Array<number>(heads).fill(1), 0).map((part, h) => {
+    const kv = Math.floor(h / (heads / keys.length));
+    const scores = add(matmulTransposed(reshape(part, [length, d]), keys[kv] as Tensor), mask);
+    return reshape(matmul(softmax(scores), values[kv] as Tensor), [1, length, d]);
+  });
+  return concat(perHead, 0);
+}
+
+/**
+ * Grouped-query attention within whole sequences of one length, each place over itself and those before it.
+ * @param q [n, heads, length, d], rotated. @param k [n, kvHeads, length, d], rotated. @param v [n, kvHeads, length, d]
+ * @param mask {@link causalMask} of the length. @returns [n, heads, length, d]
+ */
+export function causalAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor): Tensor {
+  const [n, heads, length, d] = q.shape as [Dim, number, Dim, number];
+  const kvHeads = k.dim(1) as number;
+  const group = heads / kvHeads;
+  const rows = reshape(mul(q, 1 / Math.sqrt(d)), [n, kvHeads, times(group, length), d]);
+  const scores = matmulTransposed(rows, k); // [n, kvHeads, group * length, length]
+  const masked = add(reshape(scores, [n, kvHeads, group, length, length]), mask);
+  return reshape(matmul(reshape(softmax(masked), scores.shape), v), q.shape);
 }

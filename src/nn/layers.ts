@@ -1,9 +1,11 @@
 import { OryxError } from "../core/errors.ts";
+import { times } from "../graph/dim.ts";
 import {
   abs,
   add,
   cast,
   div,
+  expand,
   gather,
   gatherInt4,
   gelu,
@@ -13,7 +15,7 @@ import {
   matmulTransposed,
   max,
   mul,
-  quantizeLinear,
+  quantizeRows,
   reshape,
   rmsNormalization,
   scalar,
@@ -37,6 +39,10 @@ function product(x: Tensor, matrix: Matrix): Tensor {
       return matmulInt4(x, matrix.packed, matrix.scales);
     case "int8":
       return productInt8(x, matrix.values, matrix.scales);
+    case "lora": {
+      const narrow = mul(matmulTransposed(x, matrix.down), matrix.scale); // [.., rank]
+      return add(product(x, matrix.base), matmulTransposed(narrow, matrix.up));
+    }
   }
 }
 
@@ -44,10 +50,12 @@ function product(x: Tensor, matrix: Matrix): Tensor {
 function productInt8(x: Tensor, values: Tensor, scales: Tensor): Tensor {
   // The reshape says what ONNX Runtime's reductions get wrong where there are no rows.
   const largest = add(reshape(max(abs(x), [-1]), x.shape.with(-1, 1)), 1e-30);
-  const one = scalar(1, "f32");
+  const rows = times(...x.shape.slice(0, -1));
+  const step = div(largest, 127);
   const zero = constant({ dtype: "u8", shape: [], data: Uint8Array.of(128) });
-  const quantised = quantizeLinear(mul(x, div(scalar(127, "f32"), largest)), one, zero);
-  return mul(matmulInt8(quantised, values, one, scales, zero), div(largest, 127));
+  const zeros = expand(reshape(zero, [1]), [rows]);
+  const quantised = quantizeRows(reshape(x, [rows, x.dim(-1)]), reshape(step, [rows]), zeros);
+  return mul(matmulInt8(reshape(quantised, x.shape), values, scalar(1, "f32"), scales, zero), step);
 }
 
 /** Rows of the table at ids [s] -> [s, width]; only those rows leave the stored type. */
@@ -59,9 +67,10 @@ export function embedding(p: Params, ids: Tensor): Tensor {
     case "int4":
       return embeddingInt4(table.packed, table.scales, ids);
     case "int8":
+    case "lora":
       throw new OryxError(
         "weights_mismatch",
-        `${p.path} is stored as int8`,
+        `${p.path} is stored as ${table.storage}`,
         "a table of rows is int4 or floating point",
       );
   }

@@ -9,7 +9,9 @@ export type Matrix =
   /** 4 bits in blocks along a row: u8 [out, in / block, block / 2], low nibble first, zero at 8; f32 [out, in / block]. */
   | { storage: "int4"; packed: Tensor; scales: Tensor }
   /** i8 with a scale for each output: [in, out] (transposed, as the kernel wants it) and f32 [out]. */
-  | { storage: "int8"; values: Tensor; scales: Tensor };
+  | { storage: "int8"; values: Tensor; scales: Tensor }
+  /** A matrix with a correction of low rank that is being learnt: base + scale * up x down, [out, rank] x [rank, in]. */
+  | { storage: "lora"; base: Matrix; down: Tensor; up: Tensor; scale: number };
 
 /**
  * How a converted checkpoint names what a matrix `X.weight` [out, in] became: `X.weight.int4` beside

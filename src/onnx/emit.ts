@@ -2,6 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { ONNX_DTYPE } from "../core/dtype.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import type { Shape } from "../graph/dim.ts";
+import { deepestFirst, inOrder } from "../graph/order.ts";
 import type { Apply, Attribute, Graph, Operand } from "../graph/tensor.ts";
 import { Tensor } from "../graph/tensor.ts";
 import { DimEmitter } from "./dims.ts";
@@ -36,32 +37,14 @@ export interface EmittedModel {
 export function emitOnnx({ outputs, sizes }: Graph): EmittedModel {
   const graph = new GraphEmitter();
   for (const name of sizes) graph.declareSize(name);
-  const applies = inOrder(Object.values(outputs));
+  // ONNX Runtime first computes what is written last, with all that it needs. What is found soonest shall come first,
+  // so that the activations behind a gradient are freed as soon as it is there: 302 instead of 348 MB for the
+  // gradients of 12 blocks, and 125 MB where activations are computed again.
+  const applies = inOrder(deepestFirst(Object.values(outputs)));
   for (const t of leaves(applies, Object.values(outputs))) graph.declare(t);
   for (const [name, t] of Object.entries(outputs)) graph.nameOutput(name, t);
   for (const a of applies) graph.apply(a);
   return graph.finish(outputs);
-}
-
-/** Every operation under the roots, operands first. Iterative: a deep model must not overflow the stack. */
-function inOrder(roots: readonly Tensor[]): Apply[] {
-  const order: Apply[] = [];
-  const done = new Set<Apply>();
-  const stack: { apply: Apply; next: number }[] = [];
-  const push = (t: Operand | undefined) => {
-    if (t instanceof Tensor && t.source.kind === "apply" && !done.has(t.source.apply)) {
-      done.add(t.source.apply);
-      stack.push({ apply: t.source.apply, next: 0 });
-    }
-  };
-  for (const root of roots) {
-    push(root);
-    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
-      if (top.next < top.apply.operands.length) push(top.apply.operands[top.next++]);
-      else order.push((stack.pop() as { apply: Apply }).apply);
-    }
-  }
-  return order;
 }
 
 function leaves(applies: readonly Apply[], roots: readonly Tensor[]): Set<Tensor> {

@@ -6,6 +6,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { FileRange, StoredTensor } from "../core/tensor.ts";
 import { malformed, unsupported } from "./faults.ts";
 import { isFile, readJsonObject, withFile } from "./files.ts";
+import { INT4_BLOCK, INT4_BLOCKS } from "./quantise.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { storedBytes } from "./stored.ts";
 
@@ -40,6 +41,8 @@ const MANIFEST = z.strictObject({
   weights: z.enum(WEIGHT_MODES),
   vision: z.enum(VISION_MODES),
   keep: z.array(z.string().max(1000)).max(1000),
+  /** Weights of a scale in int4 matrices, if there are any; those whose columns it does not divide have smaller ones. */
+  block: z.literal(INT4_BLOCKS).default(INT4_BLOCK),
   tensors: z.record(
     z.string(),
     z.strictObject({

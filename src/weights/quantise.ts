@@ -3,8 +3,14 @@
  * `Matrix` in nn/params.ts. Every function says how much rounding lost; the sums of slices add up to a matrix's.
  */
 
-/** Weights of one scale in the 4-bit format: smaller is more exact, and 32 costs 5 bits a weight with f32 scales. */
-export const INT4_BLOCK = 32;
+/**
+ * Weights of one scale in the 4-bit format. A weight costs 4 bits and its share of an f32 scale: 5 bits in blocks of
+ * 32, 4.5 of 64, 4.25 of 128. Fewer bytes are read sooner, and larger blocks are less exact.
+ */
+export const INT4_BLOCKS = [32, 64, 128] as const;
+export type Int4Block = (typeof INT4_BLOCKS)[number];
+/** The most exact one, where none was asked for. */
+export const INT4_BLOCK: Int4Block = 32;
 
 /** Sums of squares: of what rounding lost, and of the weights themselves. Not finite when a weight is not. */
 export interface Rounding {
@@ -20,60 +26,124 @@ export function relativeError({ lost, all }: Rounding): number {
 export interface Int4Matrix {
   /** u8 [rows, columns / 2]: two weights a byte, the first in the low nibble; 8 is zero. */
   packed: Uint8Array;
-  /** f32 [rows, columns / 32] */
+  /** f32 [rows, columns / block] */
   scales: Float32Array;
   /** See {@link relativeError}. */
   error: number;
 }
 
-/** @param values f32 [rows, columns], columns a multiple of 32 */
-export function quantiseInt4(values: Float32Array): Int4Matrix {
+/** @param values f32 [rows, columns], columns a multiple of the block */
+export function quantiseInt4(values: Float32Array, block: Int4Block = INT4_BLOCK): Int4Matrix {
   const packed = new Uint8Array(values.length / 2);
-  const scales = new Float32Array(values.length / INT4_BLOCK);
-  return { packed, scales, error: relativeError(packInt4(values, packed, scales)) };
+  const scales = new Float32Array(values.length / block);
+  return { packed, scales, error: relativeError(packInt4(values, packed, scales, block)) };
 }
 
 /**
- * Packs blocks of 32 weights. The weight farthest from zero becomes -8, the end of the range that reaches farther;
- * once all are rounded, the scale is the one that fits those integers best (least squares).
+ * Where a block's weight farthest from zero may come to lie, in steps below zero. What lies beyond -8 is cut off to -8
+ * for the sake of finer steps for all the others: of many weights one is an outlier, of 32 seldom so far that it pays.
+ * All are below 9.5: see {@link nibble}.
+ */
+const REACHES: Readonly<Record<Int4Block, readonly [number, ...number[]]>> = {
+  32: [8],
+  64: [8, 8.7, 9.4],
+  128: [8, 8.7, 9.4],
+};
+
+/**
+ * Packs blocks of weights. The weight farthest from zero goes to the end of the range that reaches farther, to -8; in
+ * larger blocks a little beyond it is tried too, and what loses least is taken. Once all are rounded, the scale is the
+ * one that fits those integers best (least squares).
  * @param values f32, whole blocks
  * @param packed takes half a byte a weight
  * @param scales takes one a block
  */
-export function packInt4(values: Float32Array, packed: Uint8Array, scales: Float32Array): Rounding {
-  let [lost, all] = [0, 0];
-  for (let block = 0; block * INT4_BLOCK < values.length; block++) {
-    const start = block * INT4_BLOCK;
-    const end = start + INT4_BLOCK;
-    let low = 0;
-    let high = 0;
-    for (let i = start; i < end; i++) {
-      const x = values[i]!;
-      low = Math.min(low, x);
-      high = Math.max(high, x);
-    }
-    const extreme = high > -low ? high : low;
-    const inverse = extreme === 0 ? 0 : -8 / extreme;
-    let xq = 0;
-    let qq = 0;
-    let xx = 0;
-    for (let i = start; i < end; i += 2) {
-      const x = values[i]!;
-      const y = values[i + 1]!;
-      // In 0..16: cutting off what follows the point rounds to nearest, and only the far end can be too much.
-      const p = Math.min(15, (x * inverse + 8.5) | 0);
-      const q = Math.min(15, (y * inverse + 8.5) | 0);
-      packed[i >> 1] = p | (q << 4);
-      xq += x * (p - 8) + y * (q - 8);
-      qq += (p - 8) * (p - 8) + (q - 8) * (q - 8);
-      xx += x * x + y * y;
-    }
-    const scale = qq === 0 ? 0 : Math.fround(xq / qq);
-    scales[block] = scale;
-    lost += xx - 2 * scale * xq + scale * scale * qq;
-    all += xx;
+export function packInt4(
+  values: Float32Array,
+  packed: Uint8Array,
+  scales: Float32Array,
+  block: Int4Block,
+): Rounding {
+  const sum = { lost: 0, all: 0 };
+  for (let start = 0; start < values.length; start += block) {
+    const inverse = bestInverse(values, start, start + block, REACHES[block]);
+    scales[start / block] = packBlock(values, start, start + block, inverse, packed, sum);
   }
-  return { lost, all };
+  return sum;
+}
+
+/** One over the step that loses least of weights `start` to `end`, of those that the reaches allow. */
+function bestInverse(
+  values: Float32Array,
+  start: number,
+  end: number,
+  reaches: readonly [number, ...number[]],
+): number {
+  let low = 0;
+  let high = 0;
+  for (let i = start; i < end; i++) {
+    const x = values[i]!;
+    if (x < low) low = x;
+    if (x > high) high = x;
+  }
+  const extreme = high > -low ? high : low;
+  if (extreme === 0) return 0;
+  let best = -reaches[0] / extreme;
+  if (reaches.length === 1) return best;
+  let most = keptSquares(values, start, end, best);
+  for (let i = 1; i < reaches.length; i++) {
+    const inverse = -reaches[i]! / extreme;
+    const kept = keptSquares(values, start, end, inverse);
+    if (kept > most) [best, most] = [inverse, kept];
+  }
+  return best;
+}
+
+/** How much of the sum of squares of some weights their integers keep, when the scale is the one that fits best. */
+function keptSquares(values: Float32Array, start: number, end: number, inverse: number): number {
+  let xq = 0;
+  let qq = 0;
+  for (let i = start; i < end; i++) {
+    const x = values[i]!;
+    const q = nibble(x * inverse) - 8;
+    xq += x * q;
+    qq += q * q;
+  }
+  return (xq * xq) / qq;
+}
+
+/** Rounds one block, adds to the sums, and returns its scale. */
+function packBlock(
+  values: Float32Array,
+  start: number,
+  end: number,
+  inverse: number,
+  packed: Uint8Array,
+  sum: Rounding,
+): number {
+  let xq = 0;
+  let qq = 0;
+  let xx = 0;
+  for (let i = start; i < end; i += 2) {
+    const x = values[i]!;
+    const y = values[i + 1]!;
+    const p = nibble(x * inverse);
+    const q = nibble(y * inverse);
+    packed[i >> 1] = p | (q << 4);
+    xq += x * (p - 8) + y * (q - 8);
+    qq += (p - 8) * (p - 8) + (q - 8) * (q - 8);
+    xx += x * x + y * y;
+  }
+  const scale = qq === 0 ? 0 : Math.fround(xq / qq);
+  sum.lost += xx - 2 * scale * xq + scale * scale * qq;
+  sum.all += xx;
+  return scale;
+}
+
+/** The whole number nearest to one of steps, 8 above it, as far as four bits reach. @param steps above -9.5 */
+function nibble(steps: number): number {
+  // Cutting off what follows the point rounds to nearest, and what lies below -8.5 up to 0. The far end can be too much.
+  return Math.min(15, (steps + 8.5) | 0);
 }
 
 export interface Int8Matrix {

@@ -21,7 +21,11 @@ describe("parts of a quantised matrix", () => {
     for (const name of ["x.weight", "x.int3", "x.int4.weight", "int4"]) expect(partOf(name)).toBeUndefined();
   });
 
-  it("are one matrix [out, in], in either type or both", () => {
+  it("are one matrix [out, in], in either type or both, whatever the size of the blocks", () => {
+    const wide = { "x.weight.int4": tensor("u8", 6, 3, 32), "x.weight.int4_scales": tensor("f32", 6, 3) };
+    const wider = { "x.weight.int4": tensor("u8", 6, 3, 64), "x.weight.int4_scales": tensor("f32", 6, 3) };
+    expect(matrices(wide).get("x.weight")?.shape).toEqual([6, 192]);
+    expect(matrices(wider).get("x.weight")?.shape).toEqual([6, 384]);
     for (const parts of [INT4, INT8, { ...INT4, ...INT8 }]) {
       const found = matrices({ "x.bias": tensor("bf16", 6), ...parts });
       expect([...found].map(([name, { shape }]) => [name, shape])).toEqual([
@@ -42,6 +46,14 @@ describe("parts of a quantised matrix", () => {
       /int4 parts .* do not fit/,
     ],
     ["blocks of another size", { ...INT4, "x.weight.int4": tensor("u8", 6, 3, 8) }, /do not fit/],
+    ["blocks larger than any", { ...INT4, "x.weight.int4": tensor("u8", 6, 3, 128) }, /do not fit/],
+    [
+      "blocks of two sizes",
+      { ...INT4, ...INT8, "x.weight.int4": tensor("u8", 6, 3, 32) },
+      /"x\.weight" is there twice/,
+    ],
+    ["blocks of no size", { ...INT4, "x.weight.int4": tensor("u8", 6, 3, 0) }, /do not fit/],
+    ["four dimensions", { ...INT4, "x.weight.int4": tensor("u8", 6, 3, 16, 1) }, /do not fit/],
     ["another type", { ...INT8, "x.weight.int8": tensor("u8", 96, 6) }, /int8 parts .* do not fit/],
     ["scales of another type", { ...INT8, "x.weight.int8_scales": tensor("f16", 6) }, /do not fit/],
     ["no shape", { ...INT8, "x.weight.int8": tensor("i8") }, /do not fit/],

@@ -2,7 +2,8 @@ import { quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import { type IntegerStorage, PARTS } from "../nn/params.ts";
 import { malformed } from "./faults.ts";
-import { INT4_BLOCK } from "./quantise.ts";
+import type { IntegerForm } from "./forms.ts";
+import { INT4_BLOCKS, type Int4Block } from "./quantise.ts";
 
 export type Storage = "dense" | IntegerStorage;
 
@@ -18,11 +19,15 @@ export function partOf(
 }
 
 /** Shapes of the two parts of a matrix [rows, columns]. */
-export function partShapes(storage: IntegerStorage, rows: number, columns: number) {
-  const blocks = columns / INT4_BLOCK;
-  return storage === "int4"
-    ? { values: [rows, blocks, INT4_BLOCK / 2], scales: [rows, blocks] }
-    : { values: [columns, rows], scales: [rows] };
+export function partShapes(form: IntegerForm, rows: number, columns: number) {
+  if (form.storage === "int8") return { values: [columns, rows], scales: [rows] };
+  const blocks = columns / form.block;
+  return { values: [rows, blocks, form.block / 2], scales: [rows, blocks] };
+}
+
+/** Weights of a scale, as the shape of an int4 matrix's values tells; undefined for a number that no block has. */
+export function blockOfShape([, , bytes = 0]: readonly number[]): Int4Block | undefined {
+  return INT4_BLOCKS.find((block) => block === 2 * bytes);
 }
 
 /**
@@ -63,15 +68,23 @@ function matrixShape(
   values: StoredTensor,
   scales: StoredTensor,
 ): readonly number[] | undefined {
+  const form = formOf(storage, values.shape);
+  if (form === undefined) return undefined;
   const [a = 0, b = 0] = values.shape;
-  const [rows, columns] = storage === "int4" ? [a, b * INT4_BLOCK] : [b, a];
-  const shapes = partShapes(storage, rows, columns);
+  const [rows, columns] = form.storage === "int4" ? [a, b * form.block] : [b, a];
+  const shapes = partShapes(form, rows, columns);
   const fits =
     values.dtype === (storage === "int4" ? "u8" : "i8") &&
     scales.dtype === "f32" &&
     `${values.shape}` === `${shapes.values}` &&
     `${scales.shape}` === `${shapes.scales}`;
   return fits ? [rows, columns] : undefined;
+}
+
+function formOf(storage: IntegerStorage, values: readonly number[]): IntegerForm | undefined {
+  if (storage === "int8") return { storage };
+  const block = blockOfShape(values);
+  return block && { storage, block };
 }
 
 /** All tensors that are, or are parts of, those of `matrices`. */

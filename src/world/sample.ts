@@ -50,4 +50,6 @@ export interface WorldOptions {
   kinds: Readonly<Partial<Record<Kind, number>>>;
   /** Factor on the sides of everything: 2 asks for pictures twice as large as training has them. Default 1. */
   scale?: number | undefined;
+  /** Of long films: their frames, and where in them the card is, from 0 (the first frame) to 1. Default: drawn at random. */
+  needle?: { frames?: number | undefined; depth?: number | undefined } | undefined;
 }

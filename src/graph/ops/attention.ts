@@ -26,7 +26,7 @@ const MultiHeadAttention: Op = {
   },
 };
 
-/** Rotate-half positions: x [1, heads, length, d], angles' cosine and sine [length, d / 2]. */
+/** Rotate-half positions: x [n, heads, length, d], angles' cosine and sine [length, d / 2]. */
 const RotaryEmbedding: Op = {
   name: "RotaryEmbedding",
   domain: "com.microsoft",
@@ -47,6 +47,6 @@ export const attentionOps = { MultiHeadAttention, RotaryEmbedding } as const;
 export const multiHeadAttention = (q: Tensor, k: Tensor, v: Tensor, heads: number) =>
   apply(MultiHeadAttention, [q, k, v], { num_heads: { int: heads } });
 
-/** x [1, heads, length, d] rotated by the angles whose cosine and sine are given per position, [length, d / 2]. */
+/** x [n, heads, length, d] rotated by the angles whose cosine and sine are given per position, [length, d / 2]. */
 export const rotaryEmbedding = (x: Tensor, cos: Tensor, sin: Tensor) =>
   apply(RotaryEmbedding, [x, { dims: [0] }, cos, sin]);

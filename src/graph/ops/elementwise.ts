@@ -76,10 +76,15 @@ export const elementwiseOps = {
   Mul: binary("Mul"),
   Div: binary("Div"),
   Greater: binary("Greater", "bool"),
+  Equal: binary("Equal", "bool"),
   Neg: unary("Neg"),
   Abs: unary("Abs"),
   Relu: unary("Relu"),
   Sigmoid: unary("Sigmoid"),
+  Exp: unary("Exp"),
+  Log: unary("Log"),
+  Sqrt: unary("Sqrt"),
+  Erf: unary("Erf"),
   Cos: unary("Cos"),
   Sin: unary("Sin"),
   Cast,
@@ -114,10 +119,16 @@ export const sub = (a: Tensor, b: Value) => both(E.Sub, a, b);
 export const mul = (a: Tensor, b: Value) => both(E.Mul, a, b);
 export const div = (a: Tensor, b: Value) => both(E.Div, a, b);
 export const greater = (a: Tensor, b: Value) => both(E.Greater, a, b);
+export const equal = (a: Tensor, b: Value) => both(E.Equal, a, b);
 export const abs = (x: Tensor) => apply(E.Abs, [x]);
 export const neg = (x: Tensor) => apply(E.Neg, [x]);
 export const relu = (x: Tensor) => apply(E.Relu, [x]);
 export const sigmoid = (x: Tensor) => apply(E.Sigmoid, [x]);
+export const exp = (x: Tensor) => apply(E.Exp, [x]);
+/** The natural logarithm. */
+export const log = (x: Tensor) => apply(E.Log, [x]);
+export const sqrt = (x: Tensor) => apply(E.Sqrt, [x]);
+export const erf = (x: Tensor) => apply(E.Erf, [x]);
 export const cos = (x: Tensor) => apply(E.Cos, [x]);
 export const sin = (x: Tensor) => apply(E.Sin, [x]);
 

@@ -1,4 +1,4 @@
-import { type Dim, minus, plus, type Shape, sameDim, showShape, times } from "../dim.ts";
+import { type Dim, minus, plus, type Shape, sameDim, sameShape, showShape, times } from "../dim.ts";
 import {
   apply,
   applyAll,
@@ -11,7 +11,7 @@ import {
   sameDType,
   tensorAt,
 } from "../infer.ts";
-import type { Op, Tensor } from "../tensor.ts";
+import type { Op, Operand, Tensor } from "../tensor.ts";
 
 /** Operations that move elements without changing them. */
 
@@ -93,6 +93,9 @@ const Slice: Op = {
       number[],
     ];
     const at = axisOf("Slice", x, axis as number);
+    for (const place of [start, end]) {
+      if (typeof place === "number" && place < 0) throw mismatch("Slice", operands, `${place} is negative`);
+    }
     return [{ dtype: x.dtype, shape: x.shape.with(at, minus(end as Dim, start as Dim)) }];
   },
 };
@@ -110,10 +113,67 @@ const Gather: Op = {
   },
 };
 
-export const layoutOps = { Reshape, Transpose, Expand, Concat, Split, Slice, Gather } as const;
+/** Elements at indices along an axis; along the last one, y[i][j] = x[i][indices[i][j]]. y is shaped as indices. */
+const GatherElements: Op = {
+  name: "GatherElements",
+  domain: "",
+  infer(operands, attributes) {
+    const x = tensorAt("GatherElements", operands, 0);
+    const indices = tensorAt("GatherElements", operands, 1);
+    const axis = axisOf("GatherElements", x, intAttribute(attributes, "axis"));
+    elementIndices("GatherElements", operands, x, indices, axis);
+    return [{ dtype: x.dtype, shape: indices.shape }];
+  },
+};
 
-/** The same elements in another shape. */
-export const reshape = (x: Tensor, shape: Shape) => apply(Reshape, [x, { dims: shape }]);
+/** x with updates added at indices along an axis; several to one place all count. Updates are shaped as indices. */
+const ScatterElements: Op = {
+  name: "ScatterElements",
+  domain: "",
+  infer(operands, attributes) {
+    const [x, indices, updates] = [0, 1, 2].map((i) => tensorAt("ScatterElements", operands, i)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    sameDType("ScatterElements", [x, updates]);
+    const axis = axisOf("ScatterElements", x, intAttribute(attributes, "axis"));
+    elementIndices("ScatterElements", operands, x, indices, axis);
+    if (!sameShape(updates.shape, indices.shape)) {
+      throw mismatch("ScatterElements", operands, "as many updates as indices are expected");
+    }
+    return [x];
+  },
+};
+
+function elementIndices(
+  op: string,
+  operands: readonly Operand[],
+  x: Tensor,
+  indices: Tensor,
+  axis: number,
+): void {
+  if (indices.dtype !== "i64" && indices.dtype !== "i32")
+    throw mismatch(op, operands, "indices are integers");
+  const fits = indices.rank === x.rank && x.shape.every((d, i) => i === axis || sameDim(d, indices.dim(i)));
+  if (!fits) throw mismatch(op, operands, `the indices differ beside axis ${axis}`);
+}
+
+export const layoutOps = {
+  Reshape,
+  Transpose,
+  Expand,
+  Concat,
+  Split,
+  Slice,
+  Gather,
+  GatherElements,
+  ScatterElements,
+} as const;
+
+/** The same elements in another shape. A dimension of 0 is one, and does not stand for x's own at that place. */
+export const reshape = (x: Tensor, shape: Shape) =>
+  apply(Reshape, [x, { dims: shape }], { allowzero: { int: 1 } });
 
 /** Axes in another order: result axis i is x's axis order[i]. */
 export const transpose = (x: Tensor, order: readonly number[]) =>
@@ -134,3 +194,11 @@ export const slice = (x: Tensor, start: Dim, end: Dim, axis: number) =>
   apply(Slice, [x, { dims: [start] }, { dims: [end] }, { dims: [axisOf("Slice", x, axis)] }]);
 
 export const gather = (table: Tensor, indices: Tensor) => apply(Gather, [table, indices]);
+
+/** Elements of x at indices along an axis, shaped as the indices: along the last, y[i][j] = x[i][indices[i][j]]. */
+export const gatherElements = (x: Tensor, indices: Tensor, axis: number) =>
+  apply(GatherElements, [x, indices], { axis: { int: axis } });
+
+/** x plus updates at indices along an axis: along the first, x[indices[i][j]][j] += updates[i][j], repeated ones too. */
+export const scatterAdd = (x: Tensor, indices: Tensor, updates: Tensor, axis: number) =>
+  apply(ScatterElements, [x, indices, updates], { axis: { int: axis }, reduction: { string: "add" } });

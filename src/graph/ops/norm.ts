@@ -2,7 +2,7 @@ import { sameShape } from "../dim.ts";
 import { apply, mismatch, sameDType, tensorAt } from "../infer.ts";
 import type { Op, Operand, Tensor, Type } from "../tensor.ts";
 
-/** Normalisations over the last axis, softmax, and the activation that has a kernel of its own. */
+/** Normalisations over the last axis, softmax, and the activations that have kernels of their own. */
 
 function overLastAxis(op: string, operands: readonly Operand[]): Type[] {
   sameDType(op, operands);
@@ -34,6 +34,12 @@ const Softmax: Op = {
   infer: (operands) => overLastAxis("Softmax", operands),
 };
 
+const LogSoftmax: Op = {
+  name: "LogSoftmax",
+  domain: "",
+  infer: (operands) => overLastAxis("LogSoftmax", operands),
+};
+
 /** The exact GELU, x * Phi(x). */
 const Gelu: Op = {
   name: "Gelu",
@@ -41,7 +47,21 @@ const Gelu: Op = {
   infer: (operands) => overLastAxis("Gelu", operands),
 };
 
-export const normOps = { LayerNormalization, SimplifiedLayerNormalization, Softmax, Gelu } as const;
+/** x * sigmoid(alpha x); SiLU where alpha is 1. */
+const QuickGelu: Op = {
+  name: "QuickGelu",
+  domain: "com.microsoft",
+  infer: (operands) => overLastAxis("QuickGelu", operands),
+};
+
+export const normOps = {
+  LayerNormalization,
+  SimplifiedLayerNormalization,
+  Softmax,
+  LogSoftmax,
+  Gelu,
+  QuickGelu,
+} as const;
 
 const lastAxis = { axis: { int: -1 } } as const;
 
@@ -54,4 +74,10 @@ export const rmsNormalization = (x: Tensor, scale: Tensor, epsilon: number) =>
 /** Softmax over the last axis. */
 export const softmax = (x: Tensor) => apply(Softmax, [x], lastAxis);
 
+/** Logarithm of the softmax over the last axis. */
+export const logSoftmax = (x: Tensor) => apply(LogSoftmax, [x], lastAxis);
+
 export const gelu = (x: Tensor) => apply(Gelu, [x]);
+
+/** x * sigmoid(x) in one pass. */
+export const silu = (x: Tensor) => apply(QuickGelu, [x], { alpha: { float: 1 } });

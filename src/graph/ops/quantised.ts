@@ -95,8 +95,9 @@ export const gatherInt4 = (packed: Tensor, scales: Tensor, indices: Tensor, bloc
     quantize_axis: { int: 1 },
   });
 
-export const quantizeLinear = (x: Tensor, scale: Tensor, zero: Tensor) =>
-  apply(QuantizeLinear, [x, scale, zero]);
+/** Each row of x [rows, k] to u8 or i8 with its own scale [rows] and zero point [rows], whose type decides. */
+export const quantizeRows = (x: Tensor, scales: Tensor, zeros: Tensor) =>
+  apply(QuantizeLinear, [x, scales, zeros], { axis: { int: 0 } });
 
 /** (a - zero) [.., k] u8 times b [k, n] i8, times both scales. */
 export const matmulInt8 = (a: Tensor, b: Tensor, aScale: Tensor, bScales: Tensor, aZero: Tensor) =>

@@ -20,8 +20,9 @@ export const reduceOps = {
   ReduceMax: reduction("ReduceMax"),
 } as const;
 
+/** Axes are counted from the front: of an empty tensor, ONNX Runtime leaves an axis counted from the end as it is. */
 const over = (op: Op) => (x: Tensor, axes: readonly number[]) =>
-  apply(op, [x, { dims: axes }], { keepdims: { int: 1 } });
+  apply(op, [x, { dims: axes.map((axis) => axisOf(op.name, x, axis)) }], { keepdims: { int: 1 } });
 
 export const mean = over(reduceOps.ReduceMean);
 export const sum = over(reduceOps.ReduceSum);

@@ -1,0 +1,228 @@
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { OryxError } from "../core/errors.ts";
+import { resolveModel } from "../net/hub.ts";
+import { hubSettings } from "../net/settings.ts";
+import type { Recipe } from "../recipe/recipe.ts";
+import type { RunOptions, RunOutcome } from "../recipe/run.ts";
+import type { Progress } from "../train/loop.ts";
+import { UsageError } from "./failure.ts";
+import { number, wholeNumber } from "./numbers.ts";
+import { addOutputOptions, threadsOption } from "./options.ts";
+import { Exit, type Shell } from "./shell.ts";
+import { StatusLine } from "./status-line.ts";
+import { count, duration, tenths } from "./words.ts";
+
+interface TrainOptions {
+  out?: string;
+  stage?: string;
+  maxMinutes?: number;
+  threads?: number;
+  dataThreads?: number;
+  snapshotSteps?: number;
+  snapshotMinutes?: number;
+  keep?: number;
+  samples: boolean;
+  profile?: boolean;
+  export?: string;
+  dryRun?: boolean;
+  machines?: number;
+  gflops?: number;
+}
+
+const NOTES = `
+A recipe is a folder with a recipe.json: a model, where its weights come from, and the stages in which it is
+trained. The folder of the run holds snapshots, metrics.jsonl, loss.svg, samples.jsonl and, at the end, the model.
+
+What was interrupted, by Ctrl-C or a kill, goes on at its last snapshot when the same command is given again, and
+ends with the same bits. Ctrl-C writes a snapshot behind the present step; a second one stops at once.
+
+Examples:
+  oryx train recipes/oryx-tiny --dry-run
+  oryx train recipes/oryx-tiny --out runs/tiny --max-minutes 60
+  oryx train recipes/oryx-tiny --out runs/tiny --export runs/tiny/so-far
+  oryx ask --model runs/tiny/model photo.jpg "What is it?"
+  oryx train recipes/oryx-7b --dry-run --machines 64 --gflops 400000`;
+
+/** `oryx train RECIPE` */
+export function registerTrain(program: Command, shell: Shell): void {
+  const command = program
+    .command("train")
+    .summary("train a model by a recipe")
+    .description("Train a model by a recipe, stage by stage, or go on with what was interrupted.")
+    .argument("<recipe>", "folder of a recipe.json, or such a file");
+  command.optionsGroup("Run:");
+  command
+    .option("--out <dir>", "folder of the run (default: runs/NAME)")
+    .option("--stage <name>", "stop behind this stage")
+    .option(
+      "--max-minutes <n>",
+      "stop, with a snapshot, after so many minutes",
+      number({ from: 0, above: true, to: 1e6 }),
+    )
+    .addOption(threadsOption())
+    .option("--data-threads <n>", "threads that prepare examples (default: 1)", wholeNumber(0, 256))
+    .option("--snapshot-steps <n>", "a snapshot at every so many steps (default: 200)", wholeNumber(1, 1e9))
+    .option(
+      "--snapshot-minutes <n>",
+      "and after so many minutes (default: 10)",
+      number({ from: 0, above: true, to: 1e6 }),
+    )
+    .option("--keep <n>", "snapshots that are kept (default: 2)", wholeNumber(1, 1000))
+    .option("--no-samples", "ask the model nothing at snapshots")
+    .option("--profile", "tell at the end what the time went to")
+    .option("--export <dir>", "train nothing: write the model as it is in the last snapshot");
+  command.optionsGroup("Plan:");
+  command
+    .option("--dry-run", "train nothing: tell parameters, steps, memory and time of each stage")
+    .option("--machines <n>", "machines that share the work (default: 1)", wholeNumber(1, 1e6))
+    .addOption(
+      new Option("--gflops <n>", "speed of a machine, in 10^9 operations a second").argParser(
+        number({ from: 0, above: true, to: 1e12 }),
+      ),
+    );
+  addOutputOptions(command, "print plan, or outcome, as one JSON object");
+  command
+    .addHelpText("after", shell.helpNotes(NOTES))
+    .action((where: string, options: TrainOptions) => train(where, options, shell));
+}
+
+async function train(where: string, options: TrainOptions, shell: Shell): Promise<void> {
+  checkOptions(options);
+  const { readRecipe } = await import("../recipe/recipe.ts");
+  const recipe = await readRecipe(where);
+  if (options.dryRun) return plan(recipe, options, shell);
+  const out = options.out ?? join("runs", recipe.name);
+  // Two runs in one folder would overwrite each other's snapshots.
+  const { withLock } = await import("../convert/lock.ts");
+  const { mkdir } = await import("node:fs/promises");
+  await mkdir(out, { recursive: true }).catch((cause) => {
+    throw new OryxError("disk", `could not make ${out}: ${cause.message}`, "give another folder with --out", {
+      cause,
+    });
+  });
+  await withLock(join(out, "train.lock"), () =>
+    options.export === undefined
+      ? run(recipe, out, options, shell)
+      : exportLast(recipe, out, options.export, options, shell),
+  ).catch((error) => {
+    if (!(error instanceof OryxError) || error.code !== "locked") throw error;
+    throw new OryxError("locked", `another training runs in ${out}`, error.remedy, { cause: error });
+  });
+}
+
+function checkOptions({ dryRun, machines, gflops, export: exported }: TrainOptions): void {
+  if (!dryRun && (machines !== undefined || gflops !== undefined)) {
+    throw new UsageError("--machines and --gflops go with --dry-run only", "a run uses this machine");
+  }
+  if (dryRun && exported !== undefined)
+    throw new UsageError("--export does not go with --dry-run", "leave one out");
+}
+
+async function plan(
+  recipe: Recipe,
+  { stage, machines = 1, gflops }: TrainOptions,
+  shell: Shell,
+): Promise<void> {
+  const { planRecipe } = await import("../recipe/plan.ts");
+  const { stagesUntil } = await import("../recipe/recipe.ts");
+  const { planTable } = await import("./train-table.ts");
+  const speed = gflops === undefined ? undefined : 1e9 * gflops;
+  const planned = await planRecipe(
+    recipe,
+    stagesUntil(recipe, stage),
+    { count: machines, operationsPerSecond: speed },
+    resolver(shell),
+  );
+  if (shell.json) shell.printJson(planned);
+  else shell.print(`${planTable(planned)}\n`);
+}
+
+async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Shell): Promise<void> {
+  const { runRecipe } = await import("../recipe/run.ts");
+  const { sampler } = await import("./train-sample.ts");
+  const line = new StatusLine(shell.io.stderr, shell.isWatched);
+  const say = (text: string) => {
+    line.clear();
+    shell.note(text);
+  };
+  const sample = sampler(recipe, out, options.threads, say);
+  line.show(`opening ${recipe.name}`, true);
+  try {
+    const outcome = await runRecipe(recipe, {
+      ...runOptions(out, options, shell),
+      onProgress: (progress) => line.show(progressLine(progress)),
+      onNote: say,
+      onSkipped: ({ code, problem }) => say(`skipped (${code}): ${problem}`),
+      ...(options.samples && { onSnapshot: sample }),
+    });
+    line.clear();
+    tell(outcome, out, options, shell);
+    if (!outcome.done && shell.signal.aborted) throw new Exit(130);
+  } finally {
+    line.clear();
+  }
+}
+
+function runOptions(out: string, options: TrainOptions, shell: Shell): RunOptions {
+  const { maxMinutes, snapshotMinutes, stage } = options;
+  return {
+    out,
+    resolve: resolver(shell),
+    threads: options.threads,
+    dataThreads: options.dataThreads,
+    lastStage: stage,
+    signal: shell.signal,
+    maxMs: maxMinutes === undefined ? undefined : 60_000 * maxMinutes,
+    snapshotSteps: options.snapshotSteps,
+    snapshotMs: snapshotMinutes === undefined ? undefined : 60_000 * snapshotMinutes,
+    keep: options.keep,
+  };
+}
+
+async function exportLast(
+  recipe: Recipe,
+  out: string,
+  dir: string,
+  options: TrainOptions,
+  shell: Shell,
+): Promise<void> {
+  const { exportRun } = await import("../recipe/run.ts");
+  const { step, stage } = await exportRun(recipe, dir, runOptions(out, options, shell));
+  shell.note(`exported: step ${count(step)}, stage ${stage}`);
+  if (shell.json) shell.printJson({ model: dir, step, stage });
+  else shell.print(`${dir}\n`);
+}
+
+function resolver(shell: Shell): (where: string) => Promise<string> {
+  return (where) => resolveModel(where, hubSettings(shell.io.env));
+}
+
+/** "stage 1b · step 120 of 1,000 · loss 1.234 · 2,345 tokens/s · 61 GFLOP/s · 12 min 3 s left" */
+function progressLine(progress: Progress): string {
+  const { stage, stageStep, steps, loss, tokensPerSecond, gflops, secondsLeft } = progress;
+  const speed = `${count(tokensPerSecond)} tokens/s · ${gflops.toFixed(0)} GFLOP/s`;
+  const left = stageStep < steps ? ` · ${duration(secondsLeft)} left` : "";
+  return `stage ${stage} · step ${count(stageStep)} of ${count(steps)} · loss ${loss.toFixed(3)} · ${speed}${left}`;
+}
+
+function tell(outcome: RunOutcome, out: string, { profile: wanted }: TrainOptions, shell: Shell): void {
+  const { done, state, model, profile } = outcome;
+  const { step, stage, stageStep, tokens, seconds, skipped } = state;
+  const total = `${count(step)} steps, ${count(tokens)} tokens in ${duration(seconds)}`;
+  const faults = Object.entries(skipped).map(([code, n]) => `${count(n)} ${code}`);
+  if (faults.length > 0) shell.note(`skipped: ${faults.join(", ")}`);
+  if (wanted && profile) {
+    const phases = Object.entries(profile.ms).map(([phase, ms]) => `${phase} ${tenths(ms / 1000)} s`);
+    shell.note(`stage ${stage}: ${phases.join(", ")}; ${profile.gflops.toFixed(1)} GFLOP/s`);
+  }
+  shell.note(
+    done
+      ? `done: ${total}`
+      : `stopped in stage ${stage} behind step ${count(stageStep)}: ${total}; give the same command again to go on`,
+  );
+  const figures = wanted && profile ? { profile: { ms: profile.ms, gflops: profile.gflops } } : {};
+  if (shell.json)
+    shell.printJson({ out, done, model: model ?? null, step, stage, tokens, seconds, skipped, ...figures });
+  else shell.print(`${model ?? out}\n`);
+}

@@ -1,0 +1,92 @@
+import { createHash } from "node:crypto";
+import { dirname, resolve } from "node:path";
+import type { TrainingStyle } from "../data/conversation.ts";
+import { mixture, recordDataset } from "../data/dataset.ts";
+import type { Dataset } from "../data/example.ts";
+import { indexRecords, type RecordIndex } from "../data/record-index.ts";
+import type { OryxConfig } from "../model/config.ts";
+import type { ViewLimits } from "../model/views.ts";
+import type { Kind } from "../world/sample.ts";
+import { type Recipe, viewsOfStage } from "./recipe.ts";
+import type { Stage } from "./schema.ts";
+import { openTokenizer } from "./tokenizer.ts";
+import { worldDataset } from "./world-data.ts";
+
+/** One source of a stage, as plain data. */
+type SourceSpec =
+  | { from: "world"; kinds: Readonly<Partial<Record<Kind, number>>>; count: number }
+  | { from: "records"; file: RecordIndex; root: string };
+
+/** A stage's data as plain data, as it is sent to the threads that prepare examples. */
+export interface StageDataSpec {
+  sources: readonly SourceSpec[];
+  tokenizerDir: string;
+  style: TrainingStyle;
+  views: ViewLimits;
+  maxTokens: number;
+  /** Of the stage: nothing that it draws is drawn in another stage. */
+  seed: number;
+}
+
+/** The program of threads that prepare examples; absent when running from TypeScript, which Node 20 cannot load there. */
+export const DATA_THREAD = import.meta.url.endsWith(".js")
+  ? new URL("./data-thread.js", import.meta.url)
+  : undefined;
+
+/**
+ * What a stage learns from. Files of records are read through once, so that threads can share where each lies.
+ * @throws OryxError `data_invalid`
+ */
+export async function stageDataSpec(
+  recipe: Recipe,
+  stage: Stage,
+  config: OryxConfig,
+  tokenizerDir: string,
+): Promise<StageDataSpec> {
+  const sources: SourceSpec[] = [];
+  for (const data of stage.data) {
+    if (data.from === "world") {
+      sources.push({ from: "world", kinds: data.kinds, count: data.count });
+      continue;
+    }
+    const path = resolve(recipe.dir, data.file);
+    const root = data.media === undefined ? dirname(path) : resolve(recipe.dir, data.media);
+    sources.push({ from: "records", file: await indexRecords(path), root });
+  }
+  return {
+    sources,
+    tokenizerDir,
+    style: stage.template === "plain" ? "plain" : config.family,
+    views: viewsOfStage(stage, config.vision.views),
+    maxTokens: stage.maxTokens,
+    seed: stageSeed(recipe.seed, stage.name),
+  };
+}
+
+/** A seed that the recipe's other stages do not have. */
+export function stageSeed(seed: number, stage: string): number {
+  return createHash("sha256")
+    .update(JSON.stringify([seed, stage]))
+    .digest()
+    .readUInt32BE();
+}
+
+/** Opens what a spec describes: each source once an epoch. */
+export async function openStageData(spec: StageDataSpec): Promise<Dataset> {
+  const tokenizer = await openTokenizer(spec.tokenizerDir);
+  const { style, views, maxTokens, seed } = spec;
+  const datasets: Dataset[] = [];
+  for (const [i, source] of spec.sources.entries()) {
+    const common = { style, views, maxTokens, seed: seed + i };
+    if (source.from === "world") {
+      const world = { split: "train", kinds: source.kinds } as const;
+      datasets.push(worldDataset({ ...common, count: source.count, world, tokenizer }));
+    } else {
+      datasets.push(await recordDataset({ ...common, files: [source.file], root: source.root }, tokenizer));
+    }
+  }
+  return mixture(
+    datasets.map((dataset) => ({ dataset, weight: 1 })),
+    seed,
+  );
+}

@@ -1,0 +1,291 @@
+import { mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { OryxError } from "../core/errors.ts";
+import { type Batches, openBatches, type Skipped } from "../data/batches.ts";
+import { createNodeRuntime } from "../runtime/node/runtime.ts";
+import type { Runtime } from "../runtime/session.ts";
+import { type ExportType, exportModel } from "../train/export.ts";
+import { type Progress, trainStage } from "../train/loop.ts";
+import { DEFAULT_ADAMW } from "../train/optimiser.ts";
+import { Parameters } from "../train/parameters.ts";
+import type { Profile } from "../train/profile.ts";
+import { RunFolder, type RunState, restore } from "../train/run-folder.ts";
+import { Trainer } from "../train/step.ts";
+import { DATA_THREAD, openStageData, type StageDataSpec, stageDataSpec } from "./data.ts";
+import { fingerprintOf, modelOf, type Recipe, readModelConfig, stagesUntil, stepsOf } from "./recipe.ts";
+import type { Stage } from "./schema.ts";
+import { carryParameters, type ResolveModel, startParameters, tokenizerDirOf } from "./start.ts";
+
+export interface RunOptions {
+  /** Folder of the run; it goes on there at its last snapshot, if there is one. */
+  out: string;
+  /** Finds models that a recipe names by a hub id. */
+  resolve: ResolveModel;
+  /** Threads of the CPU; default: its physical cores. */
+  threads?: number | undefined;
+  /** Threads that prepare examples; default 1. */
+  dataThreads?: number | undefined;
+  /** Name of the stage behind which the run stops; default: the last. */
+  lastStage?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** The run stops, with a snapshot, once it has gone on for so long; default: never. */
+  maxMs?: number | undefined;
+  /** A snapshot is written at every so many steps of a stage, and after so much time; default 200, and 10 minutes. */
+  snapshotSteps?: number | undefined;
+  snapshotMs?: number | undefined;
+  /** Snapshots that are kept; default 2. */
+  keep?: number | undefined;
+  onProgress?: (progress: Progress) => void;
+  /** Told what the run goes on from, and of each snapshot that was found damaged. */
+  onNote?: (note: string) => void;
+  /** Told of each example that is skipped. */
+  onSkipped?: (skipped: Skipped) => void;
+  /** Called after each snapshot; `write` makes a model folder of what is learnt so far. */
+  onSnapshot?: (at: SnapshotMoment) => Promise<void>;
+}
+
+export interface SnapshotMoment {
+  stage: Stage;
+  state: Readonly<RunState>;
+  write: (dir: string) => Promise<void>;
+}
+
+export interface RunOutcome {
+  /** Whether all stages that were asked for are done. */
+  done: boolean;
+  state: Readonly<RunState>;
+  /** Folder of the trained model, once the recipe's last stage is done. */
+  model: string | undefined;
+  /** What the time of the last stage went to. */
+  profile: Profile | undefined;
+}
+
+const MODEL_DIR = "model";
+
+/**
+ * Trains a recipe stage by stage, from its beginning or from the last snapshot in the folder; then exports the model.
+ * A run that was interrupted, at whatever moment, and goes on ends with the very same bits, given as many threads.
+ * @throws OryxError `recipe_invalid` (also when the folder holds a run of another recipe), `snapshot_damaged`,
+ *   `training_failed`, `disk`, and what models and data throw
+ */
+export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<RunOutcome> {
+  const { out, keep = 2, onNote = () => {} } = options;
+  const stages = stagesUntil(recipe, options.lastStage);
+  const folder = await RunFolder.open(out, keep, ({ message }) =>
+    onNote(`warning: ${message}; going back to the one before`),
+  );
+  const runtime = await createNodeRuntime({ threads: options.threads });
+  const run = new Run(recipe, folder, runtime, options);
+  try {
+    return await run.through(stages);
+  } finally {
+    await run.close();
+    await folder.close();
+    await runtime.close();
+  }
+}
+
+/**
+ * Exports what the last snapshot of a run holds.
+ * @throws OryxError `snapshot_damaged`, `recipe_invalid`, `disk`
+ */
+export async function exportRun(recipe: Recipe, dir: string, options: RunOptions): Promise<RunState> {
+  const folder = await RunFolder.open(options.out, options.keep ?? 2);
+  const runtime = await createNodeRuntime({ threads: options.threads });
+  const run = new Run(recipe, folder, runtime, options);
+  try {
+    return await run.exportLast(dir);
+  } finally {
+    await run.close();
+    await folder.close();
+    await runtime.close();
+  }
+}
+
+/** One run of a recipe in its folder. */
+class Run {
+  readonly #recipe: Recipe;
+  readonly #folder: RunFolder;
+  readonly #runtime: Runtime;
+  readonly #options: RunOptions;
+  readonly #untilMs: number;
+  #state: RunState;
+  #trainer: Trainer | undefined;
+  /** The stage that the trainer is of. */
+  #stage: Stage | undefined;
+
+  constructor(recipe: Recipe, folder: RunFolder, runtime: Runtime, options: RunOptions) {
+    this.#recipe = recipe;
+    this.#folder = folder;
+    this.#runtime = runtime;
+    this.#options = options;
+    this.#untilMs = performance.now() + (options.maxMs ?? Number.POSITIVE_INFINITY);
+    const { metricsBytes: _, ...facts } = folder.resumed?.facts ?? { ...NOTHING, metricsBytes: 0 };
+    this.#state = facts;
+  }
+
+  async through(stages: readonly Stage[]): Promise<RunOutcome> {
+    const first = await this.#resume();
+    let done = true;
+    for (const [i, stage] of stages.entries()) {
+      if (i < first) continue;
+      if (this.#stage !== stage) await this.#begin(stage);
+      done = await this.#train(stage);
+      if (!done) break;
+    }
+    const isLast = done && stages.length === this.#recipe.stages.length;
+    const model = join(this.#options.out, MODEL_DIR);
+    if (isLast) await this.#write(model);
+    const profile = this.#trainer?.profile;
+    return { done, state: this.#state, model: isLast ? model : undefined, profile };
+  }
+
+  async exportLast(dir: string): Promise<RunState> {
+    await this.#resume();
+    if (this.#trainer === undefined) {
+      const problem = `${this.#options.out} has no snapshot`;
+      throw new OryxError("snapshot_damaged", problem, "train first, or name the folder of a run with --out");
+    }
+    await this.#write(dir);
+    return this.#state;
+  }
+
+  async close(): Promise<void> {
+    await this.#trainer?.close();
+  }
+
+  /** Goes back to where the last snapshot was written. @returns the number of the stage to go on with */
+  async #resume(): Promise<number> {
+    const { resumed } = this.#folder;
+    if (resumed === undefined) return 0;
+    const { stage: name, fingerprint, step, stageStep } = resumed.facts;
+    const number = this.#recipe.stages.findIndex((stage) => stage.name === name);
+    const stage = this.#recipe.stages[number];
+    if (stage === undefined || (await this.#fingerprint(stage)) !== fingerprint) {
+      const problem = `${this.#options.out} holds a run of another recipe, which stands in stage ${name}`;
+      throw new OryxError(
+        "recipe_invalid",
+        problem,
+        "train into another folder with --out, or undo the change",
+      );
+    }
+    this.#trainer = await this.#load(stage);
+    this.#stage = stage;
+    await restore(resumed, this.#trainer);
+    this.#options.onNote?.(`going on at step ${step} (stage ${name}, step ${stageStep})`);
+    return number;
+  }
+
+  /** Sets up a stage that follows another, or is the first. */
+  async #begin(stage: Stage): Promise<void> {
+    const [before, stageBefore] = [this.#trainer, this.#stage];
+    const trainer = await this.#load(stage);
+    const [runtime, { resolve }] = [this.#runtime, this.#options];
+    if (before !== undefined && stageBefore?.model === stage.model) {
+      trainer.parameters.initialise(this.#recipe.seed);
+      await carryParameters(before.parameters, trainer.parameters, runtime);
+    } else {
+      const start = { resolve, before: before?.parameters, runtime };
+      await startParameters(trainer.parameters, this.#recipe, modelOf(this.#recipe, stage), start);
+    }
+    await before?.close();
+    this.#trainer = trainer;
+    this.#stage = stage;
+    const fingerprint = await this.#fingerprint(stage);
+    this.#state = { ...this.#state, stage: stage.name, stageStep: 0, updates: 0, fingerprint };
+  }
+
+  async #fingerprint(stage: Stage): Promise<string> {
+    const { config } = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+    return fingerprintOf(this.#recipe, this.#recipe.stages.indexOf(stage), config);
+  }
+
+  async #load(stage: Stage): Promise<Trainer> {
+    const model = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+    const parameters = new Parameters(model, { trained: stage.train, lora: stage.lora });
+    return Trainer.load(parameters, this.#runtime, {
+      adamw: { ...DEFAULT_ADAMW, weightDecay: stage.weightDecay, maxGradNorm: stage.clip },
+      tokensPerRun: stage.microTokens,
+    });
+  }
+
+  async #train(stage: Stage): Promise<boolean> {
+    const { signal, onProgress = () => {}, onSkipped = () => {} } = this.#options;
+    const batches = await this.#openBatches(stage);
+    try {
+      const steps = stepsOf(stage, batches.length);
+      const { schedule: kind, rate: peak, warmup } = stage;
+      return await trainStage(
+        this.#trainer as Trainer,
+        batches.from(this.#state.stageStep, Math.max(steps, this.#state.stageStep)),
+        this.#state,
+        this.#folder,
+        {
+          schedule: { kind, peak, steps, warmup },
+          signal,
+          untilMs: this.#untilMs,
+          snapshotSteps: this.#options.snapshotSteps ?? 200,
+          snapshotMs: this.#options.snapshotMs ?? 600_000,
+          onProgress,
+          onSkipped,
+          onSnapshot: () => this.#afterSnapshot(stage),
+        },
+      );
+    } finally {
+      await batches.close();
+    }
+  }
+
+  async #afterSnapshot(stage: Stage): Promise<void> {
+    const write = (dir: string) => this.#write(dir);
+    await this.#options.onSnapshot?.({ stage, state: this.#state, write });
+  }
+
+  async #openBatches(stage: Stage): Promise<Batches> {
+    const { config } = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+    const spec: StageDataSpec = await stageDataSpec(
+      this.#recipe,
+      stage,
+      config,
+      await this.#tokenizerDir(stage),
+    );
+    return openBatches({
+      spec,
+      open: openStageData,
+      workerUrl: DATA_THREAD,
+      workers: this.#options.dataThreads ?? 1,
+      batchSize: stage.batch,
+      seed: spec.seed,
+    });
+  }
+
+  /** What is learnt so far, as a model folder. */
+  async #write(dir: string): Promise<void> {
+    const stage = this.#stage as Stage;
+    const { path } = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+    const { parameters } = this.#trainer as Trainer;
+    const type: ExportType = this.#recipe.weights;
+    await mkdir(dirname(dir), { recursive: true });
+    await exportModel(dir, parameters.merged(this.#runtime), {
+      configPath: path,
+      tokenizerDir: await this.#tokenizerDir(stage),
+      type,
+    });
+  }
+
+  #tokenizerDir(stage: Stage): Promise<string> {
+    return tokenizerDirOf(this.#recipe, modelOf(this.#recipe, stage), this.#options.resolve);
+  }
+}
+
+/** Where a run begins. */
+const NOTHING: RunState = {
+  step: 0,
+  stage: "",
+  stageStep: 0,
+  updates: 0,
+  fingerprint: "",
+  skipped: {},
+  tokens: 0,
+  seconds: 0,
+};

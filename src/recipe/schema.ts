@@ -1,0 +1,152 @@
+import { z } from "zod";
+import { LIMITS } from "../core/limits.ts";
+import { PATCH } from "../model/vit.ts";
+import { KINDS } from "../world/sample.ts";
+
+/**
+ * What a `recipe.json` may say. A recipe is data: it names a model, where its weights come from, and the stages in
+ * which it is trained. Whatever is not listed here is refused, so that a misspelt hyperparameter never trains in silence.
+ */
+
+const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i, "use letters, digits, '.', '-' and '_'");
+const text = z.string().max(2000);
+const place = z.string().min(1).max(4096);
+const upTo = (most: number) => z.int().positive().max(most);
+/** Examples or steps: a hundred times what the paper's largest stage has. */
+const amount = upTo(1_000_000_000);
+
+/** What one example of a source is expected to take, for estimates made without reading any. */
+const estimate = z.strictObject({
+  /** Tokens of the sequence, visual ones included. */
+  tokens: z.number().positive().max(LIMITS.maxPositions),
+  /** Tokens that are learnt. */
+  labels: z.number().nonnegative().max(LIMITS.maxPositions),
+  /** Patches that the vision tower encodes, and the pictures (views of an image, frames) that they are of. */
+  patches: z.number().nonnegative().max(1e9),
+  pictures: z.number().nonnegative().max(1e6),
+});
+
+const worldData = z.strictObject({
+  from: z.literal("world"),
+  /** Kinds of questions, with their weights. */
+  kinds: z.partialRecord(z.enum(KINDS), z.number().positive().max(1e6)).refine(isFilled, "names no kind"),
+  /** Examples of one epoch. */
+  count: amount,
+});
+
+const recordsData = z.strictObject({
+  from: z.literal("records"),
+  /** File of records, JSON or JSON lines; relative to the recipe. */
+  file: place,
+  /** Folder that the records' media lie in; relative to the recipe. Default: the file's folder. */
+  media: place.optional(),
+  /** Records, as a published data set says; what is really there counts when it is read. */
+  count: amount,
+  estimate: estimate.optional(),
+});
+
+const area = upTo(LIMITS.imagePixels);
+const stride = z.int().positive().multipleOf(PATCH).max(4096);
+const frames = z.strictObject({ least: area, most: area, stride }).partial();
+/** Bounds of a stage that differ from the model's own (`mm_views` of its config). */
+const views = z
+  .strictObject({
+    image: z.strictObject({ most: area, overview: area, stride }).partial(),
+    video: frames,
+    video_long: frames,
+  })
+  .partial();
+
+/** The language model's matrices stay as they are, and get corrections of low rank that are learnt. */
+const lora = z.strictObject({
+  rank: upTo(4096),
+  /** Corrections count alpha / rank times. */
+  alpha: z.number().positive().max(65_536),
+});
+
+const stage = z
+  .strictObject({
+    name,
+    about: text.optional(),
+    /** Which of the recipe's models is trained; by default the one of the stage before, or the first. */
+    model: name.optional(),
+    data: z
+      .array(z.discriminatedUnion("from", [worldData, recordsData]))
+      .min(1)
+      .max(64),
+    /** How a record becomes tokens: as a conversation, or picture and caption alone. */
+    template: z.enum(["chat", "plain"]).default("chat"),
+    /** Parts that are trained, or patterns of tensor names such as `model.layers.*.mlp.*`. The rest is frozen. */
+    train: z.array(text.min(1)).min(1).max(64),
+    lora: lora.optional(),
+    /** The highest learning rate. */
+    rate: z.number().positive().max(1),
+    schedule: z.enum(["cosine", "constant"]).default("cosine"),
+    /** Share of the steps in which the rate rises from 0. */
+    warmup: z.number().min(0).max(1).default(0.03),
+    /** Examples of one step. */
+    batch: upTo(65_536),
+    epochs: z.number().positive().max(10_000).optional(),
+    steps: amount.optional(),
+    /** Longer examples are skipped, counted and named. */
+    maxTokens: upTo(LIMITS.maxPositions),
+    views: views.optional(),
+    weightDecay: z.number().min(0).max(10).default(0),
+    /** Largest norm of the gradient of all parameters together. */
+    clip: z.number().positive().max(1e6).default(1),
+    /** Tokens that the language model takes at once: sets memory, not results. */
+    microTokens: upTo(LIMITS.maxPositions).default(4096),
+  })
+  .refine(({ epochs, steps }) => (epochs === undefined) !== (steps === undefined), {
+    path: ["steps"],
+    message: "give either epochs or steps",
+  });
+
+const model = z.strictObject({
+  /** The model's config.json; relative to the recipe. */
+  config: place.default("config.json"),
+  /** Folder or hub id of the tokenizer's files. Default: the config's folder. */
+  tokenizer: place.optional(),
+  /** What config.json does not tell of the vision tower. */
+  tower: z.strictObject({
+    blocks: upTo(LIMITS.modelLayers),
+    mlpWidth: upTo(LIMITS.modelWidth),
+    grid: upTo(1024),
+  }),
+  /** Rows of the compressor's projections. */
+  compressorWidth: upTo(LIMITS.modelWidth).default(256),
+  /**
+   * Where the weights of each part come from: "random", "carried" (the stage before, of another model), a folder
+   * (relative to the recipe), or a hub id.
+   */
+  start: z.strictObject({ tower: place, connector: place, language: place }),
+});
+
+export const RECIPE = z.strictObject({
+  recipe: z.literal(1),
+  name,
+  about: text.optional(),
+  /** Seeds the order of the data, the world's samples and random weights. */
+  seed: z
+    .int()
+    .nonnegative()
+    .max(2 ** 32 - 1)
+    .default(0),
+  /** Type of the exported weights. */
+  weights: z.enum(["bf16", "f32"]).default("bf16"),
+  models: z.record(name, model).refine((models) => isFilled(models) && Object.keys(models).length <= 8, {
+    message: "give one to eight models",
+  }),
+  stages: z.array(stage).min(1).max(64),
+});
+
+function isFilled(object: object): boolean {
+  return Object.keys(object).length > 0;
+}
+
+type Deep<T> = T extends object ? { readonly [K in keyof T]: Deep<T[K]> } : T;
+export type RawRecipe = Deep<z.infer<typeof RECIPE>>;
+export type Model = RawRecipe["models"][string];
+export type Stage = RawRecipe["stages"][number];
+export type StageData = Stage["data"][number];
+export type Estimate = Deep<z.infer<typeof estimate>>;

@@ -1,0 +1,50 @@
+import {
+  answerMessage,
+  conversationExample,
+  questionMessage,
+  type TrainingStyle,
+} from "../data/conversation.ts";
+import type { Dataset } from "../data/example.ts";
+import { exampleVisual } from "../data/visual.ts";
+import type { ViewLimits } from "../model/views.ts";
+import { userMessage } from "../text/prompt.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { WorldOptions } from "../world/sample.ts";
+import { worldSample } from "../world/world.ts";
+
+/** What a world's samples are made into. */
+export interface WorldDataOptions {
+  /** Samples of the data set; each number gives another. */
+  count: number;
+  /** 32 bits; data sets of different seeds share no sample. */
+  seed: number;
+  world: WorldOptions;
+  tokenizer: Tokenizer;
+  style: TrainingStyle;
+  views: ViewLimits;
+  maxTokens: number;
+}
+
+/** Samples of the miniature world as a data set. They are made when they are asked for; nothing is stored. */
+export function worldDataset(options: WorldDataOptions): Dataset {
+  const { count, seed, world, tokenizer, style, views, maxTokens } = options;
+  const first = sampleSeed(seed);
+  return {
+    length: count,
+    async example(index) {
+      const { id, media, turns } = await worldSample(first + index, world);
+      const visuals = [exampleVisual(media.pictures, media.modality, views)];
+      const messages = turns.flatMap((turn, i) => [
+        i === 0 ? questionMessage(visuals, turn.question) : userMessage([{ text: turn.question }]),
+        answerMessage(turn.answer),
+      ]);
+      return conversationExample({ id, messages, visuals, tokenizer, style, maxTokens });
+    },
+    close: async () => {},
+  };
+}
+
+/** The seed of a data set's first sample; those behind it count up. 2^32 lie between two, and none is below that. */
+function sampleSeed(seed: number): number {
+  return (1 + (seed % (2 ** 18 - 1))) * 2 ** 32;
+}

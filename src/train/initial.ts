@@ -1,0 +1,65 @@
+import { Random } from "../core/random.ts";
+import { isFactor } from "./lora.ts";
+
+/** What parameters are before anything was learnt. */
+
+/** Deviation of weights, as in most language models. */
+const DEVIATION = 0.02;
+
+/** Matrices whose products are added to the residual stream. */
+const RESIDUAL = /\.(self_attn\.o_proj|mlp\.down_proj|attn\.proj|mlp\.fc2)\.weight$/;
+const NORM = /(norm|norm\d|layernorm)\.weight$/;
+
+export interface InitialOptions {
+  seed: number;
+  /** Blocks of the stack that a parameter stands in, by its name: each adds to the residual stream twice. */
+  blocks: (name: string) => number;
+}
+
+/**
+ * Fills one parameter: norms with ones, biases with zeros, the rest from a normal distribution cut off at two
+ * deviations; matrices that add to the residual stream with smaller ones, so that it does not grow with depth.
+ * Depends on the seed and the name only, not on what else is filled.
+ */
+export function fillInitial(
+  name: string,
+  values: Float32Array,
+  shape: readonly number[],
+  { seed, blocks }: InitialOptions,
+): void {
+  if (isFactor(name)) {
+    fillFactor(name, values, shape, new Random(seedFor(name, seed)));
+  } else if (NORM.test(name)) {
+    values.fill(1);
+  } else if (name.endsWith(".bias")) {
+    values.fill(0);
+  } else {
+    const deviation = RESIDUAL.test(name) ? DEVIATION / Math.sqrt(2 * blocks(name)) : DEVIATION;
+    fillNormal(values, deviation, new Random(seedFor(name, seed)));
+  }
+}
+
+/** The up factor is zero, so that a correction begins with none; the down factor is uniform up to 1 / sqrt(in). */
+function fillFactor(name: string, values: Float32Array, shape: readonly number[], random: Random): void {
+  const bound = name.endsWith(".lora_B.weight") ? 0 : 1 / Math.sqrt(shape[1] as number);
+  for (let i = 0; i < values.length; i++) values[i] = (2 * random.next() - 1) * bound;
+}
+
+/** Normal numbers by Box and Muller's method, those beyond two deviations drawn again. */
+function fillNormal(values: Float32Array, deviation: number, random: Random): void {
+  let at = 0;
+  while (at < values.length) {
+    const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
+    const angle = 2 * Math.PI * random.next();
+    for (const x of [radius * Math.cos(angle), radius * Math.sin(angle)]) {
+      if (Math.abs(x) <= 2 && at < values.length) values[at++] = x * deviation;
+    }
+  }
+}
+
+/** A seed of a name's own: its FNV-1a hash, and the seed above it. */
+function seedFor(name: string, seed: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) + (seed % 2 ** 20) * 2 ** 32;
+}

@@ -1,0 +1,38 @@
+/**
+ * Does pieces of work, up to `lanes` at a time, and hands over what each gives one after the other in their order: so
+ * that sums come out the same whichever piece was ready first. When one fails, no further one begins, and the error
+ * is thrown once none is at work any more.
+ */
+export async function inLanes<T, R>(
+  items: readonly T[],
+  lanes: number,
+  work: (item: T, index: number) => Promise<R>,
+  handOver: (result: R, item: T) => Promise<void> | void,
+): Promise<void> {
+  let next = 0;
+  let failed = false;
+  let last: Promise<void> = Promise.resolve();
+  const lane = async () => {
+    while (next < items.length && !failed) {
+      const index = next++;
+      const item = items[index] as T;
+      const before = last;
+      let done = () => {};
+      last = new Promise((resolve) => {
+        done = resolve;
+      });
+      try {
+        const result = await work(item, index);
+        await before;
+        if (!failed) await handOver(result, item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      } finally {
+        done();
+      }
+    }
+  };
+  const all = await Promise.allSettled(Array.from({ length: Math.min(lanes, items.length) }, lane));
+  for (const one of all) if (one.status === "rejected") throw one.reason;
+}

@@ -1,0 +1,191 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Example } from "../data/example.ts";
+import { createNodeRuntime } from "../runtime/node/runtime.ts";
+import type { Runtime } from "../runtime/session.ts";
+import { readExamples } from "../verify/train.ts";
+import { readTrainCases } from "../verify/train-cases.ts";
+import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import type { Arena } from "./arena.ts";
+import { loadParameters, type Parameters, type Training } from "./parameters.ts";
+import { Trainer, type TrainerOptions } from "./step.ts";
+
+const GOLDEN = "test/fixtures/oryx-qwen-tiny";
+const ALL = ["tower", "connector", "language"];
+
+let runtime: Runtime;
+let checkpoint: Checkpoint;
+let examples: Example[];
+beforeAll(async () => {
+  runtime = await createNodeRuntime({ threads: 1 });
+  checkpoint = await openCheckpoint(GOLDEN);
+  const two = await readExamples(checkpoint, (await readTrainCases(GOLDEN)).samples);
+  examples = [
+    ...two,
+    ...two.map((e) => ({ ...e, prompt: e.prompt.slice(0, -6), labels: e.labels.slice(0, -6) })),
+  ];
+});
+afterAll(() => runtime.close());
+
+/** Does `use` with a trainer of the reference model. */
+async function training<T>(
+  chosen: Training,
+  use: (trainer: Trainer, parameters: Parameters) => Promise<T>,
+  options: TrainerOptions & { runtime?: Runtime } = {},
+): Promise<T> {
+  const parameters = await loadParameters(checkpoint, chosen);
+  const trainer = await Trainer.load(parameters, options.runtime ?? runtime, options);
+  try {
+    return await use(trainer, parameters);
+  } finally {
+    await trainer.close();
+  }
+}
+
+const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+
+/** Norm of the difference over the norm. */
+function relative(actual: Arena, expected: Float32Array): number {
+  return norm(actual.values.map((x, i) => x - (expected[i] as number))) / norm(expected);
+}
+
+const stepped = (chosen: Training, steps: number, options: { runtime?: Runtime } = {}) =>
+  training(
+    chosen,
+    async (trainer, { trained, frozen }) => {
+      const losses: number[] = [];
+      for (let i = 0; i < steps; i++) {
+        losses.push((await trainer.gradients(examples)).loss);
+        await trainer.update(1e-3);
+      }
+      return { losses, trained: trained.values, frozen: frozen.values };
+    },
+    options,
+  );
+
+describe("a training step", () => {
+  it.each(ALL)("has for the %s the gradient that the loss really has", async (part) => {
+    await training({ trained: [part] }, async (trainer, { trained }) => {
+      const { loss } = await trainer.gradients(examples);
+      const gradient = trainer.gradientArena.values.slice();
+      const slope = norm(gradient);
+      const step = 0.02 / slope; // a change of the loss that is well above what f32 rounds away
+      const start = trained.values.slice();
+      const lossAt = async (t: number) => {
+        for (let i = 0; i < start.length; i++) {
+          trained.values[i] = (start[i] as number) + (t * (gradient[i] as number)) / slope;
+        }
+        return (await trainer.loss(examples)).loss;
+      };
+      expect(await lossAt(0)).toBeCloseTo(loss, 5);
+      const measured = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
+      expect(Math.abs(measured / slope - 1)).toBeLessThan(2e-3);
+    });
+  });
+
+  it("gives the same bits every time, with two threads", async () => {
+    const two = await createNodeRuntime({ threads: 2 });
+    const options = { runtime: two };
+    const [a, b] = [await stepped({ trained: ALL }, 2, options), await stepped({ trained: ALL }, 2, options)];
+    await two.close();
+    expect(a.losses).toEqual(b.losses);
+    expect(Buffer.from(a.trained.buffer).equals(Buffer.from(b.trained.buffer))).toBe(true);
+  });
+
+  it("leaves what is frozen as it was, bit for bit", async () => {
+    const before = (await loadParameters(checkpoint, { trained: ["connector"] })).frozen.values;
+    const { frozen, losses } = await stepped({ trained: ["connector"] }, 3);
+    expect(Buffer.from(frozen.buffer).equals(Buffer.from(before.buffer))).toBe(true);
+    expect(losses[2]).toBeLessThan(losses[0] as number);
+  });
+
+  it("is the same in small runs as in large ones", async () => {
+    const whole = await training({ trained: ALL }, async (trainer) => {
+      const found = await trainer.gradients(examples);
+      return { ...found, values: trainer.gradientArena.values.slice() };
+    });
+    for (const limit of [1, 300]) {
+      const options = { tokensPerRun: limit, patchesPerRun: limit };
+      await training(
+        { trained: ALL },
+        async (trainer) => {
+          const { loss, labels, tokens } = await trainer.gradients(examples);
+          expect(Math.abs(loss / whole.loss - 1)).toBeLessThan(1e-6);
+          expect([labels, tokens]).toEqual([whole.labels, whole.tokens]);
+          expect(relative(trainer.gradientArena, whole.values)).toBeLessThan(2e-6);
+        },
+        options,
+      );
+    }
+  });
+
+  it("adds up over calls that share one count of labels", async () => {
+    await training({ trained: ["connector", "language"] }, async (trainer) => {
+      const whole = await trainer.gradients(examples);
+      const expected = trainer.gradientArena.values.slice();
+      await trainer.update(0);
+      expect(norm(trainer.gradientArena.values)).toBe(0);
+      const { labels } = whole;
+      const first = await trainer.gradients(examples.slice(0, 1), { labels });
+      const rest = await trainer.gradients(examples.slice(1), { labels });
+      expect(first.loss + rest.loss).toBeCloseTo(whole.loss, 5);
+      expect(first.labels + rest.labels).toBe(labels);
+      expect(relative(trainer.gradientArena, expected)).toBeLessThan(2e-6);
+    });
+  });
+
+  it("ends when it is aborted, and keeps no half of a gradient", async () => {
+    await training({ trained: ["language"] }, async (trainer) => {
+      const signal = AbortSignal.abort();
+      await expect(trainer.gradients(examples, { signal })).rejects.toMatchObject({ code: "aborted" });
+      expect(norm(trainer.gradientArena.values)).toBe(0);
+    });
+  });
+
+  it("says so when the loss is no number", async () => {
+    await training({ trained: ["language"] }, async (trainer, parameters) => {
+      parameters.tensor("model.norm.weight").data[0] = Number.NaN;
+      await expect(trainer.gradients(examples)).rejects.toMatchObject({ code: "training_failed" });
+    });
+  });
+
+  it("learns nothing from examples without labels", async () => {
+    await training({ trained: ["language"] }, async (trainer) => {
+      const mute = examples.map((e) => ({ ...e, labels: e.labels.map(() => -100) }));
+      expect(await trainer.gradients(mute)).toMatchObject({ loss: 0, labels: 0 });
+      expect((await trainer.update(1)).gradNorm).toBe(0);
+    });
+  });
+});
+
+describe("LoRA", () => {
+  const lora = { rank: 4, alpha: 16 };
+
+  it("begins with the base model's loss, and learns with the base frozen", async () => {
+    const base = await training({ trained: ["connector"] }, (trainer) => trainer.loss(examples));
+    const { losses, trained } = await stepped({ trained: ["connector"], lora }, 3);
+    expect(losses[0]).toBeCloseTo(base.loss, 5);
+    expect(losses[2]).toBeLessThan(losses[0] as number);
+    expect(norm(trained)).toBeGreaterThan(0);
+  });
+
+  it("gives the same loss once it is merged into the matrices", async () => {
+    await training({ trained: [], lora }, async (trainer, parameters) => {
+      for (let i = 0; i < 3; i++) {
+        await trainer.gradients(examples);
+        await trainer.update(1e-2);
+      }
+      const { loss } = await trainer.loss(examples);
+      await training({ trained: ["language"] }, async (plain, merged) => {
+        const before = (await plain.loss(examples)).loss;
+        for await (const [name, { data }] of parameters.merged(runtime)) merged.tensor(name).data.set(data);
+        expect((await plain.loss(examples)).loss).toBeCloseTo(loss, 4);
+        expect(Math.abs(before - loss)).toBeGreaterThan(0.1);
+      });
+    });
+  });
+
+  it.each([{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }])("refuses %o", async (bad) => {
+    const loading = loadParameters(checkpoint, { trained: [], lora: { ...lora, ...bad } });
+    await expect(loading).rejects.toMatchObject({ code: "bad_option" });
+  });
+});

@@ -1,0 +1,283 @@
+import { describe, expect, it } from "vitest";
+import { COLOURS, COUNTS, SHAPES, type Thing } from "./language.ts";
+import { KINDS, type Kind } from "./sample.ts";
+import type { Scenery, Shown } from "./scenery.ts";
+import { composeSample } from "./world.ts";
+
+/** Answers questions from what stands in the pictures alone: no code is shared with what wrote the answers. */
+type Oracle = (scenery: Scenery, ...words: string[]) => string | undefined;
+
+const isText = (thing: Thing): thing is { text: string } => "text" in thing;
+const nameOf = (thing: Thing): string =>
+  isText(thing)
+    ? `the ${/\d/.test(thing.text) ? "number" : "word"} ${thing.text}`
+    : `${thing.colour === "orange" ? "an" : "a"} ${thing.colour} ${thing.shape}`;
+const objects = ({ shown }: Scenery) => shown.filter(({ thing }) => !isText(thing));
+const texts = ({ shown }: Scenery) => shown.filter(({ thing }) => isText(thing));
+const zoneOf = ({ size }: Scenery, { x, y }: Shown): string => {
+  const row = ["top", "", "bottom"][Math.floor((3 * y) / size.height)];
+  const column = ["left", "", "right"][Math.floor((3 * x) / size.width)];
+  return [row, column].filter((word) => word).join(" ") || "middle";
+};
+const placeOf = ({ size }: Scenery, { y }: Shown): string =>
+  ["top", "middle", "bottom"][Math.floor((3 * y) / size.height)] as string;
+
+/** The one thing that fits; a question to which several fit is no question. */
+function only<T>(found: readonly T[]): T {
+  expect(found).toHaveLength(1);
+  return found[0] as T;
+}
+const called = (scenery: Scenery, words: string): Shown =>
+  only(scenery.shown.filter(({ thing }) => nameOf(thing).replace(/^(an?|the) /, "") === words));
+const has =
+  (key: "colour" | "shape", value: string) =>
+  ({ thing }: Shown) =>
+    !isText(thing) && thing[key] === value;
+const trait = ({ thing }: Shown, key: "colour" | "shape"): string => (isText(thing) ? "" : thing[key]);
+
+const one = (alternatives: readonly string[]) => `(${alternatives.join("|")})`;
+const COLOUR = one(COLOURS);
+const SHAPE = one(SHAPES);
+const PLURAL = `(${SHAPES.map((shape) => (shape === "fish" ? shape : `${shape}(?:es|s)`)).join("|")})`;
+const ZONE = "(?:at the|on the|in the) ([a-z ]+)";
+
+const IMAGE: readonly (readonly [string, Oracle])[] = [
+  ["(?:How many objects are there|Count the objects).", (s) => COUNTS[objects(s).length]],
+  [
+    `(?:How many|Count the) ${COLOUR} objects.*`,
+    (s, c = "") => COUNTS[objects(s).filter(has("colour", c)).length],
+  ],
+  [
+    `(?:How many|Count the) ${PLURAL}(?: are there)?.`,
+    (s, p = "") => {
+      const shape = SHAPES.find((name) => p.startsWith(name)) as string;
+      return COUNTS[objects(s).filter(has("shape", shape)).length];
+    },
+  ],
+  [
+    `(?:What|Which) colour (?:is|does) the ${SHAPE}(?: have)?.`,
+    (s, p = "") => trait(only(objects(s).filter(has("shape", p))), "colour"),
+  ],
+  [
+    `What colour is the object ${ZONE}.`,
+    (s, z = "") => trait(only(objects(s).filter((o) => zoneOf(s, o) === z)), "colour"),
+  ],
+  [
+    `What shape is the object ${ZONE}.`,
+    (s, z = "") => trait(only(objects(s).filter((o) => zoneOf(s, o) === z)), "shape"),
+  ],
+  [
+    `(?:What shape is the ${COLOUR} object|Which object is ${COLOUR})\\?`,
+    (s, p, q) => trait(only(objects(s).filter(has("colour", p ?? q ?? ""))), "shape"),
+  ],
+  [
+    `(?:What|Which object) is ${ZONE}\\?`,
+    (s, z = "") => nameOf(only(objects(s).filter((o) => zoneOf(s, o) === z)).thing),
+  ],
+  [
+    "(?:Where is|Where do you see) the (.*)\\?",
+    (s, name = "") => {
+      const found = called(s, name);
+      return isText(found.thing) ? placeOf(s, found) : zoneOf(s, found);
+    },
+  ],
+  [
+    "Is the (.*) left or right of the (.*)\\?",
+    (s, p = "", q = "") => (called(s, p).x < called(s, q).x ? "left" : "right"),
+  ],
+  [
+    "Is the (.*) above or below the (.*)\\?",
+    (s, p = "", q = "") => (called(s, p).y < called(s, q).y ? "above" : "below"),
+  ],
+  [
+    "(?:What|Which|Read the) (word|number).*",
+    (s, kind) => {
+      const fits = (text: string) => /\d/.test(text) === (kind === "number");
+      return only(texts(s).flatMap(({ thing }) => (isText(thing) && fits(thing.text) ? [thing.text] : [])));
+    },
+  ],
+  [
+    `(?:What is written|Read the text) ${ZONE}.`,
+    (s, z) =>
+      only(
+        texts(s)
+          .filter((t) => placeOf(s, t) === z)
+          .map((t) => (t.thing as { text: string }).text),
+      ),
+  ],
+];
+
+const sequence = ({ shown }: Scenery): string[] => {
+  const names = shown.map(({ thing }) => nameOf(thing));
+  return names.filter((name, i) => name !== names[i - 1]);
+};
+const ORDINALS = ["first", "second", "third", "fourth"];
+
+const SLIDES: readonly (readonly [string, Oracle])[] = [
+  ["(?:What comes|Which thing is shown) last\\?", (s) => sequence(s).at(-1)],
+  [
+    `(?:What comes|Which thing is shown) ${one(ORDINALS)}\\?`,
+    (s, o = "") => sequence(s)[ORDINALS.indexOf(o)],
+  ],
+  [
+    "(?:What comes right after|What follows) (.*)\\?",
+    (s, name = "") => sequence(s)[sequence(s).findIndex((n) => n.endsWith(name.replace("the ", ""))) + 1],
+  ],
+  [
+    "What comes right before (.*)\\?",
+    (s, name = "") => sequence(s)[sequence(s).findIndex((n) => n.endsWith(name.replace("the ", ""))) - 1],
+  ],
+  ["How many things are shown\\?", (s) => COUNTS[sequence(s).length]],
+];
+
+/** What an object does, from where it is on the first and last frames. */
+function motionOf({ shown, pictures }: Scenery, name: string): string {
+  const poses = shown.filter(({ thing }) => nameOf(thing).endsWith(name));
+  const [first, last] = [poses[0] as Shown, poses.at(-1) as Shown];
+  if (last.picture < pictures.length - 1) return "it disappears";
+  if (last.size > 1.2 * first.size) return "it grows";
+  if (first.size > 1.2 * last.size) return "it shrinks";
+  const [dx, dy] = [last.x - first.x, last.y - first.y];
+  if (Math.abs(dx) > 20) return dx < 0 ? "it moves left" : "it moves right";
+  if (Math.abs(dy) > 20) return dy < 0 ? "it moves up" : "it moves down";
+  return "it stays still";
+}
+
+const names = (scenery: Scenery): string[] => [...new Set(scenery.shown.map(({ thing }) => nameOf(thing)))];
+
+const MOTIONS: readonly (readonly [string, Oracle])[] = [
+  ["(?:What does the|What happens to the) (\\w+ \\w+)(?: do)?\\?", (s, name = "") => motionOf(s, name)],
+  [
+    "(?:What|Which object) ((?:moves|grows|shrinks|stays|disappears).*)\\?",
+    (s, motion) =>
+      only(names(s).filter((name) => motionOf(s, name) === `it ${motion}`)).replace(/^an?/, "the"),
+  ],
+  [
+    "What colour is the object that (.*)\\?",
+    (s, motion) => only(names(s).filter((name) => motionOf(s, name) === `it ${motion}`)).split(" ")[1],
+  ],
+];
+
+const VIEWS: readonly (readonly [string, Oracle])[] = [
+  ["(?:How many objects are there|Count the objects).", (s) => COUNTS[names(s).length]],
+  ["How many views are there\\?", (s) => COUNTS[s.pictures.length]],
+  [
+    "How many views show the (.*)\\?",
+    (s, name = "") => COUNTS[s.shown.filter(({ thing }) => nameOf(thing).endsWith(name)).length],
+  ],
+];
+
+const NEEDLES: readonly (readonly [string, Oracle])[] = [
+  ["(?:How many cards are there|Count the cards).", (s) => COUNTS[s.shown.length]],
+  ["(?:What|Which) (?:word|number) .*", (s) => (only(s.shown).thing as { text: string }).text],
+  ["(?:What|Which object) (?:is on|does) the card.*", (s) => nameOf(only(s.shown).thing)],
+];
+
+/** Kinds, and the least share of their questions that an oracle knows. */
+const CASES: readonly (readonly [Kind, readonly (readonly [string, Oracle])[], number])[] = [
+  ["count", IMAGE, 1],
+  ["colour", IMAGE, 1],
+  ["shape", IMAGE, 1],
+  ["position", IMAGE, 1],
+  ["read", IMAGE, 1],
+  ["motion", MOTIONS, 1],
+  ["order", SLIDES, 1],
+  ["views", VIEWS, 0.2],
+  ["needle", NEEDLES, 0.25],
+];
+
+describe("answers agree with what is shown", () => {
+  for (const split of ["train", "heldout"] as const) {
+    it.each(CASES)(`to %s questions (${split})`, (kind, oracles, least) => {
+      let asked = 0;
+      let known = 0;
+      for (let seed = 0; seed < 150; seed++) {
+        const { scenery, turns } = composeSample(seed, { split, kinds: { [kind]: 1 } });
+        for (const { question, answer } of turns) {
+          asked++;
+          for (const [pattern, oracle] of oracles) {
+            const match = new RegExp(`^${pattern}$`).exec(question);
+            if (!match) continue;
+            known++;
+            expect({ seed, question, answer }).toEqual({
+              seed,
+              question,
+              answer: oracle(scenery, ...match.slice(1)),
+            });
+            break;
+          }
+        }
+      }
+      expect(known / asked).toBeGreaterThanOrEqual(least);
+    });
+  }
+});
+
+describe("a description", () => {
+  it("names every object of the image with its colour and zone, in reading order", () => {
+    const claim = new RegExp(`an? ${COLOUR} ${SHAPE} ${ZONE}`);
+    for (let seed = 0; seed < 150; seed++) {
+      const { scenery, turns } = composeSample(seed, { split: "train", kinds: { describe: 1 } });
+      const { answer } = turns.find(({ answer }) => / (at|on|in) the /.test(answer)) ?? { answer: "" };
+      const told = answer
+        .split(/[:,.] ?| and /)
+        .flatMap((clause) => claim.exec(clause)?.slice(1).join(" ") ?? []);
+      const seen = objects(scenery).map(
+        (o) => `${trait(o, "colour")} ${trait(o, "shape")} ${zoneOf(scenery, o)}`,
+      );
+      expect({ seed, told }).toEqual({ seed, told: seen });
+    }
+  });
+});
+
+describe("a choice", () => {
+  it.each(["choice", "video_choice"] as const)(
+    "has four different options, and the reason names the right one (%s)",
+    (kind) => {
+      const letters = new Map<string, number>();
+      for (let seed = 0; seed < 150; seed++) {
+        for (const { question, answer } of composeSample(seed, { split: "train", kinds: { [kind]: 1 } })
+          .turns) {
+          const options = question.split(/ [A-D]\. /).slice(1);
+          expect(new Set(options).size).toBe(4);
+          const [letter = ""] = answer;
+          letters.set(letter, (letters.get(letter) ?? 0) + 1);
+          const right = options["ABCD".indexOf(letter)] as string;
+          expect(answer).toContain(right.replace(/^(an?|the|it) /, ""));
+          expect(answer).toMatch(/^[A-D]\. Because .*\.$/);
+        }
+      }
+      const counts = [...letters.values()];
+      expect(Math.min(...counts)).toBeGreaterThan(0.6 * Math.max(...counts));
+    },
+  );
+});
+
+describe("the list of steps", () => {
+  it("has three to five steps, one frame each", () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const { scenery, turns } = composeSample(seed, { split: "train", kinds: { steps: 1 } });
+      for (const { answer } of turns.filter(({ answer }) => answer.startsWith("To "))) {
+        const steps = answer.match(/\d\. \w+ \w+/g) ?? [];
+        expect(steps.length).toBeGreaterThanOrEqual(3);
+        expect(scenery.pictures.length - steps.length).toBeGreaterThanOrEqual(0);
+        expect(scenery.pictures.length - steps.length).toBeLessThanOrEqual(2);
+      }
+    }
+  });
+});
+
+describe("kinds", () => {
+  it("all occur, and none but those asked for", () => {
+    const even = Object.fromEntries(KINDS.map((kind) => [kind, 1]));
+    const seen = new Set<Kind>();
+    for (let seed = 0; seed < 300; seed++) {
+      for (const { kind } of composeSample(seed, { split: "train", kinds: even }).turns) seen.add(kind);
+    }
+    expect(seen).toEqual(new Set(KINDS));
+    for (let seed = 0; seed < 100; seed++) {
+      const { turns } = composeSample(seed, { split: "train", kinds: { read: 1, colour: 2 } });
+      for (const { kind } of turns) expect(["read", "colour"]).toContain(kind);
+    }
+  });
+});

@@ -1,0 +1,80 @@
+import type { Dice } from "./dice.ts";
+import { because, choose } from "./language.ts";
+import type { Kind, WorldTurn } from "./sample.ts";
+
+/** A turn that could be asked. */
+export interface Candidate {
+  kind: Kind;
+  /** Phrasings of the question, alike in meaning. */
+  ask: readonly string[];
+  answer: string;
+  /** Whether it is about a combination that training never sees. */
+  heldOut: boolean;
+  /** Whether the picture is there for this question above all: it is asked first, mostly. */
+  main?: boolean;
+}
+
+export interface ConversationPlan {
+  /** The kind that the sample is for: it is asked first. */
+  primary: Kind;
+  /** Kinds to draw from, with their weights. */
+  kinds: Readonly<Partial<Record<Kind, number>>>;
+  /** Turns at most. */
+  turns: number;
+  /** Whether the first turn must be about a held-out combination. */
+  heldOut: boolean;
+}
+
+const MAIN_FIRST = 0.85;
+
+/** Chooses turns, no two with the same question. */
+export function converse(
+  dice: Dice,
+  candidates: readonly Candidate[],
+  { primary, kinds, turns, heldOut }: ConversationPlan,
+): WorldTurn[] {
+  const first = candidates.filter((c) => c.kind === primary && (c.heldOut || !heldOut));
+  if (first.length === 0) throw new Error(`nothing of the kind ${primary} can be asked`);
+  const main = first.filter((c) => c.main);
+  const chosen = [balanced(dice, main.length > 0 && dice.chance(MAIN_FIRST) ? main : first)];
+  let left = candidates.filter((c) => (kinds[c.kind] ?? 0) > 0);
+  while (chosen.length < turns) {
+    left = left.filter((c) => c !== chosen.at(-1));
+    if (left.length === 0) break;
+    const present = [...new Set(left.map((c) => c.kind))];
+    const kind = dice.weighted(present.map((k) => [k, kinds[k] ?? 0] as const));
+    chosen.push(
+      balanced(
+        dice,
+        left.filter((c) => c.kind === kind),
+      ),
+    );
+  }
+  return chosen.map((c) => ({ kind: c.kind, question: dice.pick(c.ask), answer: c.answer }));
+}
+
+/** One of them, each answer as likely as the others: or "one" would answer most questions that begin "How many". */
+function balanced(dice: Dice, candidates: readonly Candidate[]): Candidate {
+  const answer = dice.pick([...new Set(candidates.map((c) => c.answer))]);
+  return dice.pick(candidates.filter((c) => c.answer === answer));
+}
+
+/** A question with the right one of four lettered options. */
+export function lettered(
+  dice: Dice,
+  questions: readonly string[],
+  right: string,
+  wrong: readonly string[],
+): { ask: string[]; because: (reason: string) => string } {
+  const options = dice.shuffled([
+    right,
+    ...dice.some(
+      wrong.filter((option) => option !== right),
+      3,
+    ),
+  ]);
+  return {
+    ask: questions.map((question) => choose(question, options)),
+    because: (reason) => because(options.indexOf(right), reason),
+  };
+}

@@ -1,0 +1,70 @@
+import { LETTERS } from "./language.ts";
+import type { WorldTurn } from "./sample.ts";
+
+export interface Score {
+  correct: boolean;
+  /** How many of the facts are told, and only they: for descriptions and summaries. */
+  f1?: number;
+}
+
+/**
+ * Judges an answer: the letter of a choice, the facts of a description or summary, the whole list of steps; all else
+ * word for word, whatever the case, the articles and the full stop.
+ */
+export function score(turn: WorldTurn, answer: string): Score {
+  switch (turn.kind) {
+    case "choice":
+    case "video_choice":
+      return { correct: letterOf(answer) === letterOf(turn.answer) };
+    case "describe":
+    case "summary": {
+      const f1 = overlap(factsOf(turn.answer), factsOf(answer));
+      return { correct: f1 === 1, f1 };
+    }
+    case "steps": {
+      const steps = stepsOf(turn.answer);
+      const same = normalised(steps.join()) === normalised(stepsOf(answer).join());
+      return { correct: steps.length > 0 ? same : normalised(turn.answer) === normalised(answer) };
+    }
+    default:
+      return { correct: normalised(turn.answer) === normalised(answer) };
+  }
+}
+
+/** Lower case, without articles, quotes and punctuation at the end. */
+const normalised = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/["'\u201c\u201d]/g, "")
+    .replace(/\b(a|an|the)\b/g, " ")
+    .replace(/\s+/g, " ")
+    .replace(/[\s.!]+$/, "")
+    .trim();
+
+/** "B. Because …", "B", "(b)" -> "B"; "a red star" is none. */
+const letterOf = (answer: string): string | undefined =>
+  LETTERS.find((letter) => new RegExp(`^\\s*\\(?${letter}\\s*([.):]|$)`, "i").test(answer));
+
+/**
+ * What a description or summary claims, each claim once for every time it is made: its clauses. "There are two
+ * objects", "red star at top left", "purple circle disappears", "second blue house".
+ */
+export const factsOf = (text: string): string[] =>
+  text
+    .split(/[.:,;]|\band\b/i)
+    .map(normalised)
+    .filter((fact) => fact.length > 0);
+
+/** The harmonic mean of the share of the facts that were told and the share of what was told that is a fact. */
+function overlap(facts: readonly string[], told: readonly string[]): number {
+  const left = [...facts];
+  for (const claim of told) {
+    const place = left.indexOf(claim);
+    if (place >= 0) left.splice(place, 1);
+  }
+  const right = facts.length - left.length;
+  return facts.length + told.length === 0 ? 1 : (2 * right) / (facts.length + told.length);
+}
+
+/** "1. open Mail 2. click Camera" -> its steps, with their numbers. */
+const stepsOf = (text: string): string[] => text.match(/\d+\.\s*[a-z]+\s+[a-z]+/gi) ?? [];

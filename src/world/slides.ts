@@ -1,0 +1,140 @@
+import type { Size } from "../model/visual.ts";
+import { type Candidate, lettered } from "./conversation.ts";
+import type { Dice } from "./dice.ts";
+import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
+import { drawSight, LEAST_CAPITALS, type Sight } from "./eye.ts";
+import { FILM_SIZES } from "./film.ts";
+import {
+  ASK_FILM,
+  a,
+  COLOURS,
+  countWord,
+  NUMBERS,
+  ordinal,
+  SHAPES,
+  summariseOrder,
+  type Thing,
+  the,
+  WORDS,
+} from "./language.ts";
+import { capitalsFor, WEIGHTS } from "./lettering.ts";
+import type { Scenery, Shown, Spot } from "./scenery.ts";
+import { heldOutObject } from "./split.ts";
+
+/** A film that shows one thing after another, each for a few frames. */
+
+/** A film with what can be asked of it. */
+export function drawSlides(dice: Dice, heldOut: boolean): { scenery: Scenery; candidates: Candidate[] } {
+  const sight = drawSight(dice, FILM_SIZES, "video");
+  const background = drawBackground(dice);
+  const count = dice.whole(2, 4);
+  const things = dice.until(() => drawThings(dice, sight, background, count, heldOut), "things to show");
+  return {
+    scenery: slideScenery(dice, sight, background, things),
+    candidates: orderCandidates(dice, things),
+  };
+}
+
+const isHeldOut = (thing: Thing): boolean => "shape" in thing && heldOutObject(thing.colour, thing.shape);
+
+function drawThings(
+  dice: Dice,
+  sight: Sight,
+  background: Background,
+  count: number,
+  heldOut: boolean,
+): Thing[] | undefined {
+  const things = Array.from({ length: count }, () => drawThing(dice, background));
+  if (things.some(isHeldOut) !== heldOut) return undefined;
+  if (new Set(things.map(a)).size < count) return undefined;
+  const readable = things.every((thing) => "shape" in thing || capitalsOf(thing.text, sight) !== undefined);
+  return readable ? things : undefined;
+}
+
+/** An object, a word or a number. */
+export function drawThing(dice: Dice, background: Background): Thing {
+  if (dice.chance(0.7)) {
+    const colours = COLOURS.filter((colour) => visibleOn(background, colour));
+    return { colour: dice.pick(colours), shape: dice.pick(SHAPES) };
+  }
+  return { text: dice.chance(0.7) ? dice.pick(WORDS) : dice.pick(NUMBERS) };
+}
+
+/** Height of the capitals of a text that fills a frame, in either weight; undefined where they are too small to read. */
+export function capitalsOf(text: string, { size, shrink }: Sight): number | undefined {
+  const wide = Math.min(...WEIGHTS.map((weight) => capitalsFor(text, weight, 0.9 * size.width)));
+  const capitals = Math.min(wide, 0.5 * size.height);
+  return capitals * shrink < LEAST_CAPITALS.video ? undefined : capitals;
+}
+
+function slideScenery(dice: Dice, sight: Sight, background: Background, things: readonly Thing[]): Scenery {
+  const { size } = sight;
+  const ground = backgroundMark(background, size);
+  const pictures: string[] = [];
+  const shown: Shown[] = [];
+  for (const thing of things) {
+    const { mark, ...spot } = drawSlide(dice, thing, sight, background);
+    const from = pictures.length;
+    const frames = dice.whole(things.length < 4 ? 2 : 1, 4);
+    for (let i = 0; i < frames; i++) {
+      pictures.push(ground + mark);
+      shown.push({ picture: from + i, thing, ...spot });
+    }
+  }
+  return { size, pictures, noise: background.noise, shown };
+}
+
+/** One thing, large. */
+function drawSlide(dice: Dice, thing: Thing, sight: Sight, background: Background): { mark: string } & Spot {
+  const { width, height }: Size = sight.size;
+  if ("shape" in thing) {
+    const size = Math.min(width, height) * dice.between(0.45, 0.75);
+    const near = (length: number) => length / 2 + (length - size) * dice.between(-0.3, 0.3);
+    const [x, y] = [near(width), near(height)];
+    return { mark: shapeMark(thing.shape, thing.colour, x, y, size, background), x, y, size };
+  }
+  const most = capitalsOf(thing.text, sight) as number;
+  const capitals = Math.max(LEAST_CAPITALS.video / sight.shrink, most * dice.between(0.8, 1));
+  const [x, y] = [width / 2, height / 2 + dice.between(-0.12, 0.12) * height];
+  const fill = background.dark ? "#f5f5f5" : "#141414";
+  return { mark: textMark(thing.text, dice.pick(WEIGHTS), fill, x, y, capitals), x, y, size: capitals };
+}
+
+// ------------------------------------------------------------------------------------------------ questions
+
+function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
+  const order = (ask: readonly string[], answer: string, about: readonly Thing[]): Candidate => ({
+    kind: "order",
+    ask,
+    answer,
+    heldOut: about.some(isHeldOut),
+  });
+  const last = things.length - 1;
+  const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
+    .filter((thing) => !isHeldOut(thing))
+    .map(a);
+  return [
+    {
+      kind: "summary",
+      ask: ASK_FILM.summary,
+      answer: summariseOrder(things),
+      heldOut: things.some(isHeldOut),
+    },
+    order(ASK_FILM.last, a(things[last] as Thing), things.slice(last)),
+    order(ASK_FILM.many, countWord(things.length), []),
+    ...things.map((thing, i) => order(ASK_FILM.place(i), a(thing), [thing])),
+    ...things.slice(1).flatMap((thing, i) => {
+      const before = things[i] as Thing;
+      const both = [before, thing];
+      return [order(ASK_FILM.after(before), a(thing), both), order(ASK_FILM.before(thing), a(before), both)];
+    }),
+    ...things.map((thing, i): Candidate => {
+      const others = things.filter((other) => other !== thing).map(a);
+      const unseen = strangers.filter((other) => other !== a(thing) && !others.includes(other));
+      const wrong = [...others, ...dice.some(unseen, 3)].slice(0, 3);
+      const { ask, because } = lettered(dice, ASK_FILM.place(i), a(thing), wrong);
+      const reason = `${the(thing)} comes ${ordinal(i)}`;
+      return { kind: "video_choice", ask, answer: because(reason), heldOut: isHeldOut(thing) };
+    }),
+  ];
+}

@@ -1,0 +1,133 @@
+import type { Candidate } from "./conversation.ts";
+import type { Dice } from "./dice.ts";
+import {
+  type Background,
+  backgroundMark,
+  discMark,
+  drawBackground,
+  ellipseMark,
+  shapeMark,
+  textMark,
+  visibleOn,
+} from "./draw.ts";
+import { drawSight, type Sight } from "./eye.ts";
+import { ASK_VIEWS, a, COLOURS, type Colour, countWord, SHAPES, type Shape } from "./language.ts";
+import type { Scenery, Shown } from "./scenery.ts";
+import { heldOutObject } from "./split.ts";
+
+/** Objects on a round table, seen from several sides; each carries the same number in every view. */
+
+const VIEW_SIZES = { from: 130, to: 200, aspect: 4 / 3, least: 112, most: 240 } as const;
+
+interface Marked {
+  colour: Colour;
+  shape: Shape;
+  /** 1, 2, … */
+  mark: number;
+  /** Its place around the table, in radians. */
+  angle: number;
+  /** Whether each view shows it. */
+  seen: readonly boolean[];
+}
+
+/** Views with what can be asked of them. */
+export function drawTable(dice: Dice, heldOut: boolean): { scenery: Scenery; candidates: Candidate[] } {
+  const sight = drawSight(dice, VIEW_SIZES, "video");
+  const background = drawBackground(dice);
+  const views = dice.whole(2, 6);
+  const count = dice.whole(2, 4);
+  const objects = dice.until(() => {
+    const palette = COLOURS.filter((colour) => visibleOn(background, colour));
+    return placeObjects(dice, palette, count, views, heldOut);
+  }, "objects on a table");
+  const ground = backgroundMark(background, sight.size) + tableMark(sight, background.dark);
+  const pictures: string[] = [];
+  const shown: Shown[] = [];
+  const start = dice.between(0, 2 * Math.PI);
+  for (let view = 0; view < views; view++) {
+    const turn = start + (2 * Math.PI * (view + dice.between(-0.2, 0.2))) / views;
+    const visible = objects
+      .filter(({ seen }) => seen[view])
+      .map((object) => ({ object, ...project(sight, object.angle + turn) }))
+      .sort((p, q) => p.y - q.y);
+    pictures.push(
+      ground + visible.map(({ object, x, y, size }) => markedMark(object, x, y, size, background)).join(""),
+    );
+    for (const { object, x, y, size } of visible) shown.push({ picture: view, thing: object, x, y, size });
+  }
+  return {
+    scenery: { size: sight.size, pictures, noise: background.noise, shown },
+    candidates: viewCandidates(objects, views),
+  };
+}
+
+function placeObjects(
+  dice: Dice,
+  palette: readonly Colour[],
+  count: number,
+  views: number,
+  heldOut: boolean,
+): Marked[] | undefined {
+  const colours = dice.some(palette, count);
+  const shapes = dice.some(SHAPES, count);
+  const marks = dice.shuffled(Array.from({ length: count }, (_, i) => i + 1));
+  const objects = colours.map((colour, i) => ({
+    colour,
+    shape: shapes[i] as Shape,
+    mark: marks[i] as number,
+    angle: (2 * Math.PI * i) / count,
+    seen: Array.from({ length: views }, () => dice.chance(0.75)),
+  }));
+  if (objects.some(({ colour, shape }) => heldOutObject(colour, shape)) !== heldOut) return undefined;
+  if (objects.some(({ seen }) => !seen.includes(true))) return undefined;
+  for (let view = 0; view < views; view++) if (!objects.some(({ seen }) => seen[view])) return undefined;
+  return objects;
+}
+
+/** Where something on the table's edge is seen, from a camera above the rim: nearer things are lower and larger. */
+function project(
+  { size: { width, height }, shrink }: Sight,
+  angle: number,
+): { x: number; y: number; size: number } {
+  const near = Math.sin(angle);
+  const size = Math.max(0.29 * Math.min(width, height), 33 / shrink) * (1 + 0.08 * near);
+  return { x: width * (0.45 + 0.3 * Math.cos(angle)), y: height * (0.47 + 0.29 * near), size };
+}
+
+const tableMark = ({ size: { width, height } }: Sight, dark: boolean): string =>
+  ellipseMark(dark ? "#4a4038" : "#d8c8b0", width / 2, height / 2, 0.47 * width, 0.46 * height);
+
+/** An object with its number on a disc at its lower right. */
+function markedMark(
+  { shape, colour, mark }: Marked,
+  x: number,
+  y: number,
+  size: number,
+  ground: Background,
+): string {
+  const [dx, dy, radius] = [x + 0.42 * size, y + 0.38 * size, 0.29 * size];
+  return (
+    shapeMark(shape, colour, x, y, size, ground) +
+    discMark("#fff", "#111", dx, dy, radius) +
+    textMark(String(mark), 800, "#111", dx, dy, 1.1 * radius)
+  );
+}
+
+function viewCandidates(objects: readonly Marked[], views: number): Candidate[] {
+  const about = (ask: readonly string[], answer: string, among: readonly Marked[]): Candidate => ({
+    kind: "views",
+    ask,
+    answer,
+    heldOut: among.some(({ colour, shape }) => heldOutObject(colour, shape)),
+  });
+  return [
+    about(ASK_VIEWS.objects, countWord(objects.length), []),
+    about(ASK_VIEWS.views, countWord(views), []),
+    ...objects.flatMap((object) => [
+      about(ASK_VIEWS.marked(object.mark), a(object), [object]),
+      about(ASK_VIEWS.colour(object.mark), object.colour, [object]),
+      about(ASK_VIEWS.mark(object), String(object.mark), [object]),
+      about(ASK_VIEWS.viewsOf(object), countWord(object.seen.filter(Boolean).length), [object]),
+    ]),
+  ];
+}

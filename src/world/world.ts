@@ -1,0 +1,142 @@
+import { OryxError } from "../core/errors.ts";
+import type { Modality } from "../model/visual.ts";
+import { type Candidate, converse } from "./conversation.ts";
+import { Dice } from "./dice.ts";
+import { render } from "./draw.ts";
+import { drawMotionFilm } from "./film.ts";
+import { drawHaystack } from "./haystack.ts";
+import { KINDS, type Kind, type WorldOptions, type WorldSample, type WorldTurn } from "./sample.ts";
+import type { Scenery } from "./scenery.ts";
+import { drawRecording } from "./screen.ts";
+import { drawSlides } from "./slides.ts";
+import { drawImage } from "./still.ts";
+import { stillCandidates } from "./still-questions.ts";
+import { drawTable } from "./table.ts";
+
+/**
+ * The miniature world: pictures and films with questions about them, each drawn from a seed. The same seed and
+ * options give the same bytes on every run; `scale` changes the size of the pictures and nothing else.
+ * @param seed a whole number from 0
+ * @throws OryxError `bad_option`
+ */
+export async function worldSample(seed: number, options: WorldOptions): Promise<WorldSample> {
+  const { modality, scenery, turns, noiseSeed, primary } = composeSample(seed, options);
+  const { scale = 1 } = options;
+  const pictures = await render(scenery, scale, noiseSeed);
+  const timesS = pictures.map((_, i) => i);
+  return { id: `world-${options.split}-${primary}-${seed}`, media: { modality, pictures, timesS }, turns };
+}
+
+/** A sample before its pixels. */
+export interface Composition {
+  primary: Kind;
+  modality: Modality;
+  scenery: Scenery;
+  noiseSeed: number;
+  turns: WorldTurn[];
+}
+
+/** All of {@link worldSample} but the pixels. @throws OryxError `bad_option` */
+export function composeSample(seed: number, options: WorldOptions): Composition {
+  checkOptions(seed, options);
+  const heldOut = options.split === "heldout";
+  const dice = new Dice(2 * seed + (heldOut ? 1 : 0));
+  const weights = KINDS.map((kind) => [kind, options.kinds[kind] ?? 0] as const);
+  const primary = dice.weighted(weights);
+  const genre = genreOf(dice, primary);
+  const { scenery, candidates } = DRAW[genre](dice, primary, heldOut, options.needle);
+  const plan = { primary, kinds: options.kinds, turns: dice.whole(...TURNS[genre]), heldOut };
+  const turns = converse(dice, candidates, plan);
+  return { primary, modality: MODALITY[genre], scenery, noiseSeed: dice.seed(), turns };
+}
+
+/** What is drawn for a kind of question. */
+type Genre = "image" | "motions" | "slides" | "recording" | "haystack" | "table";
+
+const MODALITY: Readonly<Record<Genre, Modality>> = {
+  image: "image",
+  motions: "video",
+  slides: "video",
+  recording: "video",
+  haystack: "video_long",
+  table: "video",
+};
+
+/** Turns of a sample: looking is expensive, asking is cheap. */
+const TURNS: Readonly<Record<Genre, readonly [least: number, most: number]>> = {
+  image: [4, 6],
+  motions: [3, 4],
+  slides: [3, 4],
+  recording: [2, 3],
+  haystack: [1, 2],
+  table: [3, 4],
+};
+
+type DrawGenre = (
+  dice: Dice,
+  primary: Kind,
+  heldOut: boolean,
+  needle: WorldOptions["needle"],
+) => { scenery: Scenery; candidates: readonly Candidate[] };
+
+const DRAW: Readonly<Record<Genre, DrawGenre>> = {
+  image: (dice, primary, heldOut) => {
+    const { still, scenery } = drawImage(dice, primary, heldOut);
+    return { scenery, candidates: stillCandidates(dice, still) };
+  },
+  motions: (dice, _, heldOut) => drawMotionFilm(dice, heldOut),
+  slides: (dice, _, heldOut) => drawSlides(dice, heldOut),
+  recording: (dice, _, heldOut) => drawRecording(dice, heldOut),
+  haystack: (dice, _, heldOut, needle) => drawHaystack(dice, heldOut, needle),
+  table: (dice, _, heldOut) => drawTable(dice, heldOut),
+};
+
+function genreOf(dice: Dice, kind: Kind): Genre {
+  switch (kind) {
+    case "motion":
+      return "motions";
+    case "order":
+      return "slides";
+    case "summary":
+    case "video_choice":
+      return dice.pick(["motions", "slides"]);
+    case "steps":
+      return "recording";
+    case "needle":
+      return "haystack";
+    case "views":
+      return "table";
+    default:
+      return "image";
+  }
+}
+
+const SCALES = { least: 0.25, most: 8 } as const;
+
+/** Frames of a long film: it must hold its cards, and stay in memory. */
+const FRAMES = { least: 16, most: 4096 } as const;
+
+function checkOptions(seed: number, { kinds, scale = 1, needle = {} }: WorldOptions): void {
+  if (!Number.isSafeInteger(seed) || seed < 0 || seed > 2 ** 50) {
+    throw new OryxError("bad_option", `the seed is ${seed}`, "give a whole number from 0");
+  }
+  const weights = Object.values(kinds);
+  if (
+    weights.some((weight) => !(weight >= 0 && weight < Infinity)) ||
+    !weights.some((weight) => weight > 0)
+  ) {
+    throw new OryxError("bad_option", "no kind of question has a weight above 0", "give some kind a weight");
+  }
+  if (!(scale >= SCALES.least && scale <= SCALES.most)) {
+    const problem = `the scale is ${scale}`;
+    throw new OryxError("bad_option", problem, `give a number from ${SCALES.least} to ${SCALES.most}`);
+  }
+  const { frames = FRAMES.least, depth = 0 } = needle;
+  if (!Number.isInteger(frames) || frames < FRAMES.least || frames > FRAMES.most) {
+    const problem = `a film of ${frames} frames`;
+    throw new OryxError("bad_option", problem, `give a whole number from ${FRAMES.least} to ${FRAMES.most}`);
+  }
+  if (!(depth >= 0 && depth <= 1)) {
+    throw new OryxError("bad_option", `the depth is ${depth}`, "give a number from 0 to 1");
+  }
+}
