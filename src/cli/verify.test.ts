@@ -36,6 +36,23 @@ describe("oryx verify", () => {
     expect([err, exitCode]).toEqual(["", 0]);
   });
 
+  it("trains as the reference did", async () => {
+    const { out, err, exitCode } = await run(
+      "verify",
+      GOLDEN,
+      "--train",
+      "--only",
+      "align",
+      "--threads",
+      "1",
+    );
+    expect(out).toMatch(/^align {5}loss 5 {8}✓ 7\.5498\d+ for 7\.5498\d+, off by \d\.\de-\d$/m);
+    expect(out).toMatch(/\n27 checks passed\n$/);
+    expect([err, exitCode]).toEqual(["", 0]);
+    const bad = await run("verify", GOLDEN, "--train", "--thorough");
+    expect([bad.err.includes("does not go with"), bad.exitCode]).toEqual([true, 2]);
+  });
+
   it("marks what fails and ends with 1", async () => {
     await withWrongToken(async (dir) => {
       const { out, err, exitCode } = await run("verify", dir, "--only", "text");

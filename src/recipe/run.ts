@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import { cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import { type Batches, openBatches, type Skipped } from "../data/batches.ts";
@@ -74,7 +75,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<Ru
   const folder = await RunFolder.open(out, keep, ({ message }) =>
     onNote(`warning: ${message}; going back to the one before`),
   );
-  const runtime = await createNodeRuntime({ threads: options.threads });
+  const runtime = await createNodeRuntime({ threads: 1 });
   const run = new Run(recipe, folder, runtime, options);
   try {
     return await run.through(stages);
@@ -91,7 +92,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<Ru
  */
 export async function exportRun(recipe: Recipe, dir: string, options: RunOptions): Promise<RunState> {
   const folder = await RunFolder.open(options.out, options.keep ?? 2);
-  const runtime = await createNodeRuntime({ threads: options.threads });
+  const runtime = await createNodeRuntime({ threads: 1 });
   const run = new Run(recipe, folder, runtime, options);
   try {
     return await run.exportLast(dir);
@@ -204,8 +205,14 @@ class Run {
     const model = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
     const parameters = new Parameters(model, { trained: stage.train, lora: stage.lora });
     return Trainer.load(parameters, this.#runtime, {
-      adamw: { ...DEFAULT_ADAMW, weightDecay: stage.weightDecay, maxGradNorm: stage.clip },
+      adamw: {
+        ...DEFAULT_ADAMW,
+        betas: stage.betas,
+        weightDecay: stage.weightDecay,
+        maxGradNorm: stage.clip,
+      },
       tokensPerRun: stage.microTokens,
+      lanes: this.#options.threads ?? cpus().length,
     });
   }
 

@@ -91,6 +91,8 @@ const stage = z
     /** Longer examples are skipped, counted and named. */
     maxTokens: upTo(LIMITS.maxPositions),
     views: views.optional(),
+    /** AdamW's decay of the means of gradients and of their squares. */
+    betas: z.tuple([z.number().min(0).max(0.9999), z.number().min(0).max(0.99999)]).default([0.9, 0.999]),
     weightDecay: z.number().min(0).max(10).default(0),
     /** Largest norm of the gradient of all parameters together. */
     clip: z.number().positive().max(1e6).default(1),

@@ -35,17 +35,35 @@ const sequence = (length: number, i: number): Sequence => ({
 describe("micro-batches", () => {
   it("hold every sequence once, within the limit unless one is longer than it", () => {
     fc.assert(
-      fc.property(lengths, fc.integer({ min: 1, max: 200 }), (list, limit) => {
-        const sequences = list.map(sequence);
-        const batches = microBatches(sequences, limit);
-        expect(new Set(batches.flat())).toEqual(new Set(sequences));
-        expect(batches.flat()).toHaveLength(sequences.length);
-        for (const batch of batches) {
-          const longest = Math.max(...batch.map((s) => s.places.length));
-          expect(batch.length === 1 || batch.length * longest <= limit).toBe(true);
-        }
-      }),
+      fc.property(
+        lengths,
+        fc.integer({ min: 1, max: 200 }),
+        fc.integer({ min: 1, max: 4 }),
+        (list, limit, lanes) => {
+          const sequences = list.map(sequence);
+          const batches = microBatches(sequences, limit, lanes);
+          expect(new Set(batches.flat())).toEqual(new Set(sequences));
+          expect(batches.flat()).toHaveLength(sequences.length);
+          for (const batch of batches) {
+            const longest = Math.max(...batch.map((s) => s.places.length));
+            expect(batch.length === 1 || batch.length * longest <= limit).toBe(true);
+          }
+        },
+      ),
     );
+  });
+
+  it("are as many as the lanes can share, and about equally large", () => {
+    const sizes = (count: number, lanes: number) =>
+      microBatches(
+        Array.from({ length: count }, () => sequence(300, 0)),
+        1024,
+        lanes,
+      ).map((b) => b.length);
+    expect(sizes(16, 1).toSorted()).toEqual([2, 2, 3, 3, 3, 3]);
+    expect(sizes(9, 2)).toHaveLength(4);
+    expect(sizes(2, 2)).toEqual([1, 1]);
+    expect(sizes(1, 2)).toEqual([1]);
   });
 
   it("are padded at their end, and say which places count", () => {

@@ -39,19 +39,38 @@ export function sequenceOf({ prompt, labels }: Example, visuals: readonly Int32A
 
 /**
  * Sequences in batches of like length, longest first, each of at most `tokens` places when its sequences are padded
- * to its longest; a longer sequence stands alone.
+ * to its longest; a longer sequence stands alone. The batches are about equally large, and a multiple of `lanes` if
+ * that can be, so that all lanes end together.
  */
-export function microBatches(sequences: readonly Sequence[], tokens: number): Sequence[][] {
+export function microBatches(sequences: readonly Sequence[], tokens: number, lanes = 1): Sequence[][] {
   const sorted = [...sequences].sort((a, b) => b.places.length - a.places.length);
+  const least = packed(sorted, tokens, () => tokens).length;
+  const wanted = Math.ceil(least / lanes) * lanes;
+  let left = sorted.reduce((sum, s) => sum + s.places.length, 0);
+  return packed(sorted, tokens, (batches, last) => {
+    left -= last;
+    return left / Math.max(1, wanted - batches);
+  });
+}
+
+/** @param share places that the next batch is to have, given how many batches there are and the size of the last */
+function packed(
+  sorted: readonly Sequence[],
+  tokens: number,
+  share: (batches: number, last: number) => number,
+): Sequence[][] {
   const batches: Sequence[][] = [];
-  let batch: Sequence[] = [];
+  let [batch, target, size]: [Sequence[], number, number] = [[], share(0, 0), 0];
   for (const sequence of sorted) {
     const length = batch[0]?.places.length ?? sequence.places.length;
-    if (batch.length > 0 && (batch.length + 1) * length > tokens) {
+    const isFull = (batch.length + 1) * length > tokens || size + length / 2 > target;
+    if (batch.length > 0 && isFull) {
       batches.push(batch);
-      batch = [];
+      target = share(batches.length, size);
+      [batch, size] = [[], 0];
     }
     batch.push(sequence);
+    size += sequence.places.length;
   }
   if (batch.length > 0) batches.push(batch);
   return batches;

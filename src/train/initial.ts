@@ -3,8 +3,14 @@ import { isFactor } from "./lora.ts";
 
 /** What parameters are before anything was learnt. */
 
-/** Deviation of weights, as in most language models. */
-const DEVIATION = 0.02;
+/**
+ * Deviation of a weight that sums over so many inputs: the 0.02 of most language models at a width of 1000, and larger
+ * in narrower ones, whose signals would otherwise fade ("small init" of Nguyen and Salazar 2019).
+ */
+const deviationFor = (inputs: number): number => Math.sqrt(2 / (5 * inputs));
+
+/** How far positions reach into what patches are at first, whose deviation is about 0.4. */
+const POSITION_AMPLITUDE = 0.5;
 
 /** Matrices whose products are added to the residual stream. */
 const RESIDUAL = /\.(self_attn\.o_proj|mlp\.down_proj|attn\.proj|mlp\.fc2)\.weight$/;
@@ -17,9 +23,9 @@ export interface InitialOptions {
 }
 
 /**
- * Fills one parameter: norms with ones, biases with zeros, the rest from a normal distribution cut off at two
- * deviations; matrices that add to the residual stream with smaller ones, so that it does not grow with depth.
- * Depends on the seed and the name only, not on what else is filled.
+ * Fills one parameter: norms with ones, biases with zeros, the table of positions with waves, the rest from a normal
+ * distribution cut off at two deviations; matrices that add to the residual stream with smaller ones, so that it does
+ * not grow with depth. Depends on the seed and the name only, not on what else is filled.
  */
 export function fillInitial(
   name: string,
@@ -33,8 +39,12 @@ export function fillInitial(
     values.fill(1);
   } else if (name.endsWith(".bias")) {
     values.fill(0);
+  } else if (name.endsWith("pos_embed")) {
+    fillPositions(values, shape);
   } else {
-    const deviation = RESIDUAL.test(name) ? DEVIATION / Math.sqrt(2 * blocks(name)) : DEVIATION;
+    const inputs = shape.slice(1).reduce((a, b) => a * b, 1);
+    const scale = RESIDUAL.test(name) ? 1 / Math.sqrt(2 * blocks(name)) : 1;
+    const deviation = scale * deviationFor(shape.length > 1 ? inputs : values.length);
     fillNormal(values, deviation, new Random(seedFor(name, seed)));
   }
 }
@@ -43,6 +53,24 @@ export function fillInitial(
 function fillFactor(name: string, values: Float32Array, shape: readonly number[], random: Random): void {
   const bound = name.endsWith(".lora_B.weight") ? 0 : 1 / Math.sqrt(shape[1] as number);
   for (let i = 0; i < values.length; i++) values[i] = (2 * random.next() - 1) * bound;
+}
+
+/**
+ * A table of positions [1, side * side, width] as waves of the row and of the column, so that near places are alike
+ * from the start (Dosovitskiy et al. 2021, Beyer et al. 2022); it is learnt from there.
+ */
+function fillPositions(values: Float32Array, shape: readonly number[]): void {
+  const [, places, width] = shape as [number, number, number];
+  const side = Math.sqrt(places);
+  const waves = Math.ceil(width / 4);
+  for (let place = 0; place < places; place++) {
+    const at = [place % side, Math.floor(place / side)] as const;
+    for (let i = 0; i < width; i++) {
+      const wave = Math.floor(i / 4);
+      const angle = (at[i % 2] as number) / 100 ** (wave / waves);
+      values[place * width + i] = POSITION_AMPLITUDE * (i % 4 < 2 ? Math.sin(angle) : Math.cos(angle));
+    }
+  }
 }
 
 /** Normal numbers by Box and Muller's method, those beyond two deviations drawn again. */

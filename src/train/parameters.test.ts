@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import type { TensorData } from "../core/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { loadFloat32 } from "../weights/files.ts";
 import { loadParameters, Parameters } from "./parameters.ts";
@@ -46,16 +47,34 @@ describe("parameters", () => {
     const parameters = new Parameters(checkpoint, { trained: ["language"] });
     parameters.initialise(5);
     const { data } = parameters.tensor("model.embed_tokens.weight");
-    const { blocks } = checkpoint.visionShape;
-    expect(Math.max(...data.map(Math.abs))).toBeLessThanOrEqual(0.04);
+    const { blocks, mlpWidth } = checkpoint.visionShape;
+    const small = (inputs: number) => Math.sqrt(2 / (5 * inputs));
+    const embedding = small(checkpoint.config.language.hiddenSize);
+    expect(Math.max(...data.map(Math.abs))).toBeLessThanOrEqual(2 * embedding);
     // A normal distribution cut off at two deviations has 0.8796 of its deviation left.
-    expect(deviation(data) / (0.8796 * 0.02)).toBeCloseTo(1, 1);
+    expect(deviation(data) / (0.8796 * embedding)).toBeCloseTo(1, 1);
     const tower = "model.vision_tower.vision_tower.blocks.0";
     const fc2 = parameters.tensor(`${tower}.mlp.fc2.weight`).data;
-    expect(deviation(fc2) / (0.8796 * 0.02)).toBeCloseTo(1 / Math.sqrt(2 * blocks), 1);
+    expect(deviation(fc2) / (0.8796 * small(mlpWidth))).toBeCloseTo(1 / Math.sqrt(2 * blocks), 1);
+    const positions = parameters.tensor(`${tower.replace(".blocks.0", "")}.pos_embed`);
+    const [here, right, far] = [0, 1, 100].map((place) => row(positions, place)) as [
+      number[],
+      number[],
+      number[],
+    ];
+    expect(distance(here, right)).toBeGreaterThan(0.1);
+    expect(distance(here, far)).toBeGreaterThan(2 * distance(here, right));
     expect(new Set(parameters.tensor(`${tower}.norm1.weight`).data)).toEqual(new Set([1]));
     expect(new Set(parameters.tensor("model.layers.1.input_layernorm.weight").data)).toEqual(new Set([1]));
     expect(new Set(parameters.tensor("model.layers.1.self_attn.q_proj.bias").data)).toEqual(new Set([0]));
     expect(deviation(parameters.tensor("model.mm_projector.image_newline").data)).toBeGreaterThan(0.01);
   });
 });
+
+/** Row of a table [1, rows, width]. */
+function row({ data, shape }: TensorData, index: number): number[] {
+  const width = shape.at(-1) as number;
+  return Array.from(data.slice(index * width, (index + 1) * width), Number);
+}
+
+const distance = (a: number[], b: number[]): number => Math.hypot(...a.map((x, i) => x - (b[i] as number)));

@@ -26,7 +26,7 @@ export interface PicturePlan {
 }
 
 /**
- * Groups the pictures of examples into runs.
+ * Groups the pictures of examples into runs, the largest first: so that several lanes end at about the same time.
  * @param patchesPerRun patches of one run at most; one picture is always taken
  */
 export function planPictures(examples: readonly Example[], patchesPerRun: number): PicturePlan {
@@ -47,7 +47,8 @@ export function planPictures(examples: readonly Example[], patchesPerRun: number
     const { image } = pictures[0] as ExamplePicture;
     const [height, width] = [image.height / PATCH, image.width / PATCH];
     const rows = viewTokens(image, k);
-    const size = Math.max(1, Math.floor(patchesPerRun / (height * width)));
+    const most = Math.max(1, Math.floor(patchesPerRun / (height * width)));
+    const size = Math.ceil(pictures.length / Math.ceil(pictures.length / most));
     for (let i = 0; i < pictures.length; i += size) {
       const chosen = pictures.slice(i, i + size);
       runs.push({ height, width, k, pictures: chosen, firstRow: at, rows });
@@ -57,6 +58,8 @@ export function planPictures(examples: readonly Example[], patchesPerRun: number
       }
     }
   }
+  const patches = (r: PictureRun) => r.pictures.length * r.height * r.width;
+  runs.sort((a, b) => patches(b) - patches(a));
   const sequences = examples.map(({ visuals }) => visuals.map((v) => rowsOf(v, firstRow)));
   return { runs, rows: at, sequences };
 }

@@ -46,9 +46,13 @@ export class Profile {
   }
 }
 
+/** Parameters that are looked up in or added, or counted apart: the output layer computes only what is predicted. */
+const TABLES = /pos_embed|embed_tokens|lm_head/;
+
 /** Multiplications and additions of each link, to estimate what a step computes. */
 export class Costs {
   readonly #perToken: Record<Part, number>;
+  readonly #trained: Record<Part, number>;
   readonly #head: number;
   readonly #config: LanguageConfig;
   readonly #vision: { width: number; blocks: number };
@@ -56,15 +60,24 @@ export class Costs {
   constructor(parameters: Parameters) {
     const { config, visionShape } = parameters.model;
     const perToken = { tower: 0, connector: 0, language: 0 };
-    const layouts = [parameters.trained.layout, parameters.frozen.layout];
-    const tables = /pos_embed|embed_tokens|lm_head/;
-    for (const { name, part, size, decays } of layouts.flatMap((l) => [...l.slots.values()])) {
-      if (decays && !tables.test(name)) perToken[part] += 2 * size;
+    const trained = { ...perToken };
+    for (const { layout } of [parameters.trained, parameters.frozen]) {
+      for (const { name, part, size, decays } of layout.slots.values()) {
+        if (!decays || TABLES.test(name)) continue;
+        perToken[part] += 2 * size;
+        if (layout === parameters.trained.layout) trained[part] += 2 * size;
+      }
     }
+    this.#trained = trained;
     this.#perToken = perToken;
     this.#config = config.language;
     this.#head = 2 * config.language.vocabSize * config.language.hiddenSize;
     this.#vision = visionShape;
+  }
+
+  /** Forward passes that a backward graph is worth: one forward, one for inputs, one for what is trained of the weights. */
+  backward(part: Part): number {
+    return 2 + this.#trained[part] / this.#perToken[part];
   }
 
   /** One forward pass over n pictures of so many patches. */

@@ -48,7 +48,7 @@ function relative(actual: Arena, expected: Float32Array): number {
   return norm(actual.values.map((x, i) => x - (expected[i] as number))) / norm(expected);
 }
 
-const stepped = (chosen: Training, steps: number, options: { runtime?: Runtime } = {}) =>
+const stepped = (chosen: Training, steps: number, options: TrainerOptions & { runtime?: Runtime } = {}) =>
   training(
     chosen,
     async (trainer, { trained, frozen }) => {
@@ -91,6 +91,15 @@ describe("a training step", () => {
     expect(Buffer.from(a.trained.buffer).equals(Buffer.from(b.trained.buffer))).toBe(true);
   });
 
+  it("gives the same bits however fast its lanes are", async () => {
+    const options = { lanes: 2, tokensPerRun: 150, patchesPerRun: 100 };
+    const [a, b] = [await stepped({ trained: ALL }, 2, options), await stepped({ trained: ALL }, 2, options)];
+    const one = await stepped({ trained: ALL }, 2, { ...options, lanes: 1 });
+    expect(a.losses).toEqual(b.losses);
+    expect(Buffer.from(a.trained.buffer).equals(Buffer.from(b.trained.buffer))).toBe(true);
+    expect(one.losses[1]).toBeCloseTo(a.losses[1] as number, 5);
+  });
+
   it("leaves what is frozen as it was, bit for bit", async () => {
     const before = (await loadParameters(checkpoint, { trained: ["connector"] })).frozen.values;
     const { frozen, losses } = await stepped({ trained: ["connector"] }, 3);
@@ -104,7 +113,7 @@ describe("a training step", () => {
       return { ...found, values: trainer.gradientArena.values.slice() };
     });
     for (const limit of [1, 300]) {
-      const options = { tokensPerRun: limit, patchesPerRun: limit };
+      const options = { tokensPerRun: limit, patchesPerRun: limit, lanes: limit === 1 ? 3 : 1 };
       await training(
         { trained: ALL },
         async (trainer) => {

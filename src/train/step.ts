@@ -2,7 +2,6 @@ import { OryxError, throwIfAborted } from "../core/errors.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { Example } from "../data/example.ts";
 import type { Graph } from "../graph/tensor.ts";
-import { MARKS } from "../model/oryx.ts";
 import { PATCH } from "../model/vit.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { OutputTarget, Runtime, Session } from "../runtime/session.ts";
@@ -23,6 +22,7 @@ import {
   towerBackward,
   towerForward,
 } from "./segments.ts";
+import { VisualRows } from "./visual-rows.ts";
 
 export interface TrainerOptions {
   adamw?: AdamWOptions | undefined;
@@ -33,7 +33,7 @@ export interface TrainerOptions {
    * them: nothing waits within an operation. Each takes memory for its own gradients and activations.
    */
   lanes?: number | undefined;
-  /** Patches of one run of the vision tower at most; default 1024. A larger picture runs alone. */
+  /** Patches of one run of the vision tower at most; default 512. A larger picture runs alone. */
   patchesPerRun?: number | undefined;
 }
 
@@ -100,7 +100,7 @@ export class Trainer {
     runtime: Runtime,
     optimiser: AdamW,
     sums: GradientSums,
-    { tokensPerRun = 1024, patchesPerRun = 1024, lanes = 1 }: TrainerOptions,
+    { tokensPerRun = 1024, patchesPerRun = 512, lanes = 1 }: TrainerOptions,
   ) {
     this.parameters = parameters;
     this.optimiser = optimiser;
@@ -237,12 +237,12 @@ export class Trainer {
       const { loss, [upstream]: gradients } = await this.#run(name, inputs, outputs, signal, target);
       return { fed, target, loss, gradients };
     };
-    const batches = microBatches(sequences, this.#limits.tokens);
+    const batches = microBatches(sequences, this.#limits.tokens, this.#limits.lanes);
     await inLanes(batches, this.#limits.lanes, read, async ({ fed, target, loss, gradients }) => {
       total += floats(loss)[0] as number;
       checkLoss(total);
       const cost = this.#costs.language(fed.n * fed.length, fed.length, fed.inputs.chosen.data.length);
-      this.profile.flops += (backward ? 3 : 1) * cost;
+      this.profile.flops += (backward ? this.#costs.backward("language") : 1) * cost;
       if (gradients) visual.addAt(fed.visual, floats(gradients));
       await this.#take("language", target);
     });
@@ -277,8 +277,10 @@ export class Trainer {
       await this.#take("connector", targets.connector);
       await this.#take("tower", targets.tower);
       const [n, patches] = [run.pictures.length, run.height * run.width];
-      this.profile.flops += 3 * this.#costs.connector(n * run.rows);
-      if (towerIsTrained) this.profile.flops += 3 * this.#costs.tower(n, patches);
+      this.profile.flops += this.#costs.backward("connector") * this.#costs.connector(n * run.rows);
+      if (towerIsTrained) {
+        this.profile.flops += this.#costs.backward("tower") * this.#costs.tower(n, patches);
+      }
     });
   }
 
@@ -355,64 +357,4 @@ function sizes({ height, width, k }: PictureRun): Record<"rows" | "columns" | "k
     data: BigInt64Array.of(BigInt(value)),
   });
   return { rows: size(height / k), columns: size(width / k), k: size(k) };
-}
-
-/** All visual rows of a step and their gradients, [rows, width] each: the marks, then the pictures run by run. */
-class VisualRows {
-  readonly #rows: Float32Array;
-  readonly #gradients: Float32Array;
-  readonly #width: number;
-
-  constructor(rows: number, width: number) {
-    this.#rows = new Float32Array(rows * width);
-    this.#gradients = new Float32Array(rows * width);
-    this.#width = width;
-  }
-
-  get marks(): TensorData {
-    return this.#part(this.#rows, 0, [MARKS.length]);
-  }
-
-  get marksGradient(): TensorData {
-    return this.#part(this.#gradients, 0, [MARKS.length]);
-  }
-
-  get noMarks(): TensorData {
-    return this.#part(new Float32Array(MARKS.length * this.#width), 0, [MARKS.length]);
-  }
-
-  /** Where a run's rows lie, [n, rows, width]. */
-  of(run: PictureRun): TensorData {
-    return this.#part(this.#rows, run.firstRow, [run.pictures.length, run.rows]);
-  }
-
-  gradientOf(run: PictureRun): TensorData {
-    return this.#part(this.#gradients, run.firstRow, [run.pictures.length, run.rows]);
-  }
-
-  /** Rows where they stand in sequences, [...places, width]: zeros where `rows` has -1. */
-  at(rows: Int32Array, places: readonly number[]): TensorData {
-    const width = this.#width;
-    const data = new Float32Array(rows.length * width);
-    rows.forEach((row, i) => {
-      if (row >= 0) data.set(this.#rows.subarray(row * width, (row + 1) * width), i * width);
-    });
-    return { dtype: "f32", shape: [...places, width], data };
-  }
-
-  /** Adds the gradients of such places, [places, width], to those of the rows. */
-  addAt(rows: Int32Array, gradients: Float32Array): void {
-    const width = this.#width;
-    const sums = this.#gradients;
-    rows.forEach((row, i) => {
-      if (row < 0) return;
-      for (let j = 0; j < width; j++) sums[row * width + j]! += gradients[i * width + j] as number;
-    });
-  }
-
-  #part(from: Float32Array, first: number, counts: readonly number[]): TensorData {
-    const size = counts.reduce((a, b) => a * b, this.#width);
-    const data = from.subarray(first * this.#width, first * this.#width + size);
-    return { dtype: "f32", shape: [...counts, this.#width], data };
-  }
 }

@@ -64,12 +64,12 @@ const MODALITY: Readonly<Record<Genre, Modality>> = {
 
 /** Turns of a sample: looking is expensive, asking is cheap. */
 const TURNS: Readonly<Record<Genre, readonly [least: number, most: number]>> = {
-  image: [4, 6],
-  motions: [3, 4],
-  slides: [3, 4],
-  recording: [2, 3],
-  haystack: [1, 2],
-  table: [3, 4],
+  image: [8, 10],
+  motions: [4, 6],
+  slides: [4, 6],
+  recording: [3, 4],
+  haystack: [1, 3],
+  table: [4, 6],
 };
 
 type DrawGenre = (

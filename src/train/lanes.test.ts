@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { inLanes } from "./lanes.ts";
+
+const soon = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe("work in lanes", () => {
+  it("is handed over in order, whichever piece is ready first, and never more at once than there are lanes", async () => {
+    const order: number[] = [];
+    let [atWork, most] = [0, 0];
+    const work = async (ms: number) => {
+      most = Math.max(most, ++atWork);
+      await soon(ms);
+      atWork--;
+      return ms;
+    };
+    await inLanes([9, 1, 5, 0, 3], 2, work, async (ms) => {
+      await soon(1);
+      order.push(ms);
+    });
+    expect(order).toEqual([9, 1, 5, 0, 3]);
+    expect(most).toBe(2);
+    await inLanes([], 2, work, () => {});
+  });
+
+  it("begins no more once a piece has failed, and throws when nothing is at work any more", async () => {
+    const done: number[] = [];
+    const work = async (i: number) => {
+      if (i === 1) throw new Error("broken");
+      await soon(5);
+      done.push(i);
+      return i;
+    };
+    const handed: number[] = [];
+    await expect(inLanes([0, 1, 2, 3], 2, work, (i) => void handed.push(i))).rejects.toThrow("broken");
+    expect(done).toEqual([0]);
+    expect(handed).toEqual([]);
+  });
+});
