@@ -3,9 +3,11 @@ export { ERROR_CODES, type ErrorCode, OryxError } from "./core/errors.ts";
 export type { AnswerStream } from "./engine/answer.ts";
 export type { Conversation } from "./engine/conversation.ts";
 export type { Engine } from "./engine/engine.ts";
+export type { Likelihood, Likelihoods } from "./engine/likelihood.ts";
 export type {
   Answer,
   AskRequest,
+  BudgetOptions,
   Finish,
   Frame,
   GenerationOptions,
@@ -14,12 +16,15 @@ export type {
   Piece,
   Plan,
   Progress,
+  Reused,
   Stage,
   Timings,
   TurnRequest,
   VisualOptions,
 } from "./engine/request.ts";
 export type { SamplingOptions } from "./engine/sampler.ts";
+export type { Seconds } from "./engine/speed.ts";
+export type { Asked, Task, TaskResult } from "./engine/task.ts";
 export type { MediaSource } from "./media/media.ts";
 export type { KvType } from "./model/oryx.ts";
 export type { Compression, Modality, Size } from "./model/visual.ts";

@@ -3,7 +3,7 @@
  *
  * Run `npm run build && node recipes/oryx-tiny/publish.mjs FOLDER`, where FOLDER is the model that `oryx train` wrote.
  */
-import { copyFile, writeFile } from "node:fs/promises";
+import { copyFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exportModel } from "../../dist/train/export.js";
@@ -25,6 +25,8 @@ for (const [name, tensor] of stored) {
 }
 const parameters = tensors.reduce((sum, [, { data }]) => sum + data.length, 0);
 
+// An export takes the place of another only if that is as it was written.
+for (const ours of ["LICENSE", "README.md"]) await rm(join(to, ours), { force: true });
 await exportModel(to, tensors, { configPath: join(from, "config.json"), tokenizerDir: from });
 await copyFile(at("../../LICENSE"), join(to, "LICENSE"));
 await writeFile(

@@ -9,9 +9,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Tokenizer } from "tokenizers";
-import { FIRST_TRAINING_SEED } from "../../dist/eval/seeds.js";
 import { BYTE_STAND_INS } from "../../dist/text/vocabulary.js";
 import { corpus } from "../../dist/world/corpus.js";
+import { FIRST_TRAINING_SEED } from "../../dist/world/seeds.js";
 
 /** Samples of each kind of question to learn from: in half as many, every word occurs too. */
 const SAMPLES = 1000;

@@ -74,7 +74,7 @@ async function measureRequests(
 ) {
   const engine = new Engine({
     ...model,
-    cache: new KvCache(config.language, { slots: 1, capacity: CONTEXT, type: "f32" }),
+    cache: new KvCache(1, () => model.decoder.slot(CONTEXT)),
     tokenizer: BYTES,
     style: config.family,
     views: config.vision.views,

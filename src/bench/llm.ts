@@ -1,6 +1,6 @@
 import { Random } from "../core/random.ts";
 import type { Decoder } from "../engine/decoder.ts";
-import { KvSlot } from "../engine/kv.ts";
+import type { KvSlot } from "../engine/kv.ts";
 import { loadDecoder } from "../engine/load.ts";
 import { Sampler } from "../engine/sampler.ts";
 import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
@@ -137,14 +137,15 @@ class LlmBench {
     const { config } = this.#decoder;
     const random = new Random(tokens);
     const ids = Array.from({ length: tokens }, () => Math.floor(random.next() * config.vocabSize));
-    const slot = new KvSlot(config, tokens);
-    const work = async () => new Sampler().next(await this.#decoder.prefill(slot, [{ ids }]));
     const times: number[] = [];
-    for (let run = 0; run < PREFILL_RUNS; run++) {
-      this.#onStep(`prefill of ${tokens} tokens`);
-      slot.truncate(0);
-      times.push(await this.#watch.timed(work));
-    }
+    await this.#decoder.withSlot(tokens, async (slot) => {
+      const work = async () => new Sampler().next(await this.#decoder.prefill(slot, [{ ids }]));
+      for (let run = 0; run < PREFILL_RUNS; run++) {
+        this.#onStep(`prefill of ${tokens} tokens`);
+        slot.truncate(0);
+        times.push(await this.#watch.timed(work));
+      }
+    });
     const firstTokenMs = Math.min(...times);
     const { operations } = languageCost(config, tokens, 0);
     const [tokensPerSecond, gops] = [(1000 * tokens) / firstTokenMs, operations / firstTokenMs / 1e6];
@@ -153,11 +154,12 @@ class LlmBench {
 
   /** Steps of all settings take turns, so that what else the machine does strikes them alike. */
   async decode(settings: readonly DecodeSetting[]): Promise<DecodeFigures[]> {
-    const runs = settings.map(({ capacity, filled }) => {
-      const slot = new KvSlot(this.#decoder.config, capacity);
-      fill(slot, filled);
-      return { slot, filled, times: [] as number[] };
-    });
+    const runs: { slot: KvSlot; filled: number; times: number[] }[] = [];
+    for (const { capacity, filled } of settings) {
+      const slot = this.#decoder.slot(capacity);
+      await fill(slot, filled);
+      runs.push({ slot, filled, times: [] });
+    }
     for (let step = -WARM_UP_STEPS; step < this.#steps; step++) {
       this.#onStep(`decode, step ${Math.max(0, step + 1)} of ${this.#steps}`);
       for (const { slot, filled, times } of runs) {
@@ -167,6 +169,7 @@ class LlmBench {
         if (step >= 0) times.push(ms);
       }
     }
+    for (const { slot } of runs) await slot.close();
     return runs.map(({ slot, filled, times }) => {
       const ratios = times.map((ms, round) => (runs[0]?.times[round] as number) / ms);
       return {
@@ -186,14 +189,14 @@ class LlmBench {
 }
 
 /** Puts random keys and values into a cache, as a prefill of so many tokens would. */
-function fill(slot: KvSlot, tokens: number): void {
+async function fill(slot: KvSlot, tokens: number): Promise<void> {
   const random = new Random(tokens);
   const noise = Float32Array.from({ length: 4099 }, () => 2 * random.next() - 1);
-  for (const { data } of Object.values(slot.present(tokens))) {
-    const rows = data as Float32Array;
+  const room = slot.room(tokens);
+  for (const rows of room) {
     for (let at = 0; at < rows.length; at += noise.length) rows.set(noise.subarray(0, rows.length - at), at);
   }
-  slot.advance(tokens);
+  await slot.append(room);
 }
 
 /** The report as a table. */

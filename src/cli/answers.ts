@@ -28,6 +28,8 @@ export async function printAnswer(
     line.clear();
     if (isLineOpen) shell.print("\n");
   }
+  const { result } = await stream.answer();
+  if (result && "unparsed" in result) shell.note(`note: ${result.unparsed}`);
   if (shell.isWatched) tellIfCut(await stream.answer(), shell);
 }
 

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { RecordedIo, type Setting } from "../../test/support/recorded-io.ts";
-import { openTokenizer } from "../node/open.ts";
 import { PACKAGED_MODEL } from "../node/packaged.ts";
+import { openTokenizer } from "../weights/tokenizer.ts";
 import { main } from "./main.ts";
 
 const GOLDEN = "test/fixtures/oryx-qwen-tiny";
@@ -174,8 +174,15 @@ describe("oryx ask --json", () => {
         cachedTokens: 0,
         contextTokens: 4096,
         maxTokens: 24,
+        isReduced: false,
+        reasons: [
+          `${media("image.png")}: k = 1, so that each patch becomes one token: the paper's for images.`,
+          `${media("image.png")}: 213x170 encoded at 192x160: its own size, in steps of the model's grid.`,
+          `The prompt takes ${sequence_length} tokens and fits the 4,073 that the context leaves it beside the answer.`,
+        ],
       },
       frameTimesS: [],
+      reused: { pictures: 0, promptTokens: 0 },
       timings: Object.fromEntries(names.map((name) => [name, number])),
     });
     for (const [name, value] of Object.entries<number>(JSON.parse(io.out).timings))
@@ -189,6 +196,86 @@ describe("oryx ask --json", () => {
       error: { code: "media_missing", message: "there is no file nowhere.mp4", remedy: "check the path" },
     });
     expect(exitCode).toBe(1);
+  });
+});
+
+describe("oryx ask --plan", () => {
+  const VIDEO = "test/fixtures/videos/sample.mp4";
+
+  it("tells what would be shown, in a table, and why, and asks nothing", async () => {
+    const { io, exitCode } = await ask([VIDEO, media("image.png"), "What?", "--plan"]);
+    const [head, film, image, sum, ...reasons] = io.out.trimEnd().split("\n");
+    expect(head).toMatch(/^ {2}file +as +of +size +frames +a second +k +encoded at +tokens$/);
+    expect(film).toMatch(/sample\.mp4 +video +\d+ s +\d+x\d+ +\d+ +[\d.]+ +2 +\d+x\d+ +\d+$/);
+    expect(image).toMatch(/image\.png +image +213x170 +1 +192x160 \+ 416x320 +673$/);
+    expect(sum).toMatch(/^prompt [\d,]+ tokens, [\d,]+ of them visual, of 4,096; answer up to 24$/);
+    expect(reasons).toHaveLength(6);
+    for (const reason of reasons) expect(reason).toMatch(/^- .*\.$/);
+    expect([io.err, exitCode]).toEqual(["", 0]);
+  });
+
+  it("prints with --json the very plan that an answer comes with", async () => {
+    const words = [VIDEO, "--task", "summarize", "--budget-tokens", "150", "--json", "--max-tokens", "2"];
+    const planned = JSON.parse((await ask([...words, "--plan"])).io.out);
+    expect(Object.keys(planned)).toEqual(["model", "randomWeights", "plan"]);
+    expect(planned.plan).toMatchObject({ isReduced: true });
+    expect(planned.plan.promptTokens).toBeLessThanOrEqual(150);
+    const answered = JSON.parse((await ask(words)).io.out);
+    expect(answered.plan).toEqual(planned.plan);
+    expect(answered.frameTimesS[0]).toHaveLength(planned.plan.items[0].frameTimesS.length);
+  });
+
+  it("takes the size that pictures are encoded at, and refuses one that the model was not made for", async () => {
+    const size = async (...words: string[]) => (await ask([VIDEO, "What?", "--plan", "--json", ...words])).io;
+    const { plan } = JSON.parse((await size("--size", "300x300")).out);
+    const { width, height } = plan.items[0].size;
+    expect(width * height).toBeLessThanOrEqual(300 * 300);
+    expect(JSON.parse((await size("--size", "20x20")).out).error.code).toBe("bad_option");
+    expect(JSON.parse((await size("--size", "20")).out).error.code).toBe("usage");
+  });
+
+  it("says that a budget is impossible", async () => {
+    const { io, exitCode } = await ask([VIDEO, "What?", "--budget-tokens", "30"]);
+    expect(io.err).toMatch(/^error\[budget_exceeded\]: .* at least \d+ tokens, but may take 30. Allow \d+/);
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("oryx ask --task", () => {
+  it("asks about files without a question, in the words that models know", async () => {
+    const tokens = async (...words: string[]) =>
+      JSON.parse((await ask([media("image.png"), ...words, "--plan", "--json"])).io.out).plan.promptTokens;
+    expect(await tokens("--task", "summarize")).toBe(await tokens("Summarise the image."));
+    expect(await tokens("Be short.", "--task", "describe")).toBe(
+      await tokens("Describe the image in detail. Be short."),
+    );
+    const choices = ["--option", "red", "--option", "dark blue"];
+    expect(await tokens("Which?", "--task", "mcq", ...choices)).toBe(
+      await tokens("Which? A. red B. dark blue"),
+    );
+  });
+
+  it("gives the answer's parts with --json, and says when they cannot be told", async () => {
+    const summary = JSON.parse((await ask([media("image.png"), "--task", "summarize", "--json"])).io.out);
+    expect(summary.result).toEqual({ task: "summarize", text: summary.answer.trim() });
+    const choices = ["--task", "mcq", "--option", "red", "--option", "blue"];
+    const { result } = JSON.parse((await ask([media("image.png"), "Which?", ...choices, "--json"])).io.out);
+    expect(result).toEqual({ task: "mcq", unparsed: "the answer names none of the options" });
+    const { io } = await ask([media("image.png"), "Which?", ...choices]);
+    expect(io.err).toBe("note: the answer names none of the options\n");
+  });
+
+  it.each([
+    [["--task", "mcq", "Which?"], "bad_option"],
+    [["--task", "mcq", "--option", "a", "Which?"], "bad_option"],
+    [["--task", "dance", "What?"], "usage"],
+    [["--option", "a", "--option", "b", "Which?"], "bad_option"],
+    [["--task", "mcq", "--option", "a", "--option", "b", media("image.png")], "usage"],
+    [["--task", "summarize"], "usage"],
+  ] as const)("refuses %j", async (words, code) => {
+    const { io, exitCode } = await ask([...words, "--json"]);
+    expect(JSON.parse(io.out).error.code).toBe(code);
+    expect(exitCode).toBe(2);
   });
 });
 
@@ -244,7 +331,7 @@ describe("progress", () => {
   });
 
   it("is cleared before an error is told", async () => {
-    const { io } = await ask(["--frames", ...FRAMES, "What moves?", "--context", "100"], { terminal: true });
+    const { io } = await ask(["--frames", ...FRAMES, "What moves?", "--context", "40"], { terminal: true });
     expect(io.screen.join(" ")).toMatch(/^error\[context_exceeded\][^[]*$/);
     for (const line of io.screen) expect(line.length).toBeLessThanOrEqual(100);
   });

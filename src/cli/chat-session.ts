@@ -6,13 +6,13 @@ import { printAnswer } from "./answers.ts";
 import { failureOf, UsageError } from "./failure.ts";
 import { mediaItems } from "./media-words.ts";
 import type { ChosenModel } from "./model.ts";
-import { type ModelOptions, type TurnOptions, turnOptions } from "./options.ts";
+import { type CacheOption, type ModelOptions, type TurnOptions, turnOptions } from "./options.ts";
 import { RequestProgress } from "./request-progress.ts";
 import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
 import { count } from "./words.ts";
 
-export type ChatOptions = ModelOptions & TurnOptions;
+export type ChatOptions = ModelOptions & CacheOption & TurnOptions;
 
 const HELP = `/add FILE...  show images or videos with the next question ("quotes" for names with spaces)
 /reset        forget everything said and shown

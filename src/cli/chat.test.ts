@@ -83,7 +83,10 @@ describe("oryx chat with lines piped in", () => {
   });
 
   it("keeps media for the next question when there was no room for them", async () => {
-    const { io } = await chat(["What?", "And now?"], [IMAGE, "--json", "--context", "200"]);
+    const { io } = await chat(
+      ["What?", "And now?"],
+      [IMAGE, "--json", "--context", "200", "--compress", "1"],
+    );
     expect(told(io).map(({ error }) => error?.code)).toEqual(["context_exceeded", "context_exceeded"]);
   });
 

@@ -4,7 +4,7 @@ import { type ChatOptions, ChatSession } from "./chat-session.ts";
 import { lineGuard } from "./line-guard.ts";
 import { mediaItems } from "./media-words.ts";
 import { loadChosen } from "./model.ts";
-import { addModelOptions, addOutputOptions, addTurnOptions } from "./options.ts";
+import { addCacheOption, addModelOptions, addOutputOptions, addTurnOptions } from "./options.ts";
 import { Exit, type Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
 
@@ -25,6 +25,7 @@ export function registerChat(program: Command, shell: Shell): void {
     .usage("[options] [media...]")
     .argument("[media...]", "files for the first question");
   addModelOptions(command);
+  addCacheOption(command);
   addTurnOptions(command);
   addOutputOptions(command, "print each answer as one line of JSON");
   command

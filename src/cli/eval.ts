@@ -3,6 +3,7 @@ import type { EvaluationProgress } from "../eval/evaluate.ts";
 import type { DrawnAnswer } from "../eval/files.ts";
 import { MOST } from "../eval/seeds.ts";
 import { KINDS, type Kind } from "../world/sample.ts";
+import { registerEvalSet } from "./eval-set.ts";
 import { UsageError } from "./failure.ts";
 import { loadChosen } from "./model.ts";
 import { wholeNumber } from "./numbers.ts";
@@ -35,7 +36,8 @@ export function registerEval(program: Command, shell: Shell): void {
   const evaluate = program
     .command("eval")
     .summary("measure how often a model is right")
-    .description("Measure how often a model is right.");
+    .description("Measure how often a model is right: about a set of questions, or the miniature world.");
+  registerEvalSet(evaluate, shell);
   const command = evaluate
     .command("world")
     .description("Questions about the miniature world that oryx-tiny is trained on.")
@@ -70,7 +72,7 @@ async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void>
   if (out !== undefined) await checkPlace(out);
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   try {
-    const { name, randomWeights, oryx } = await loadChosen(options, shell, line);
+    const { name, randomWeights, oryx } = await loadChosen({ ...options, cache: false }, shell, line);
     try {
       const asked = { seed, count, kinds, show, targets: TARGETS, signal: shell.signal };
       const onProgress = progress(line);

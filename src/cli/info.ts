@@ -44,7 +44,7 @@ async function info(
   const choice = chooseModel(asked, shell.io.env);
   const { resolveModel } = await import("../net/hub.ts");
   const { openCheckpoint } = await import("../weights/checkpoint.ts");
-  const { openTokenizer } = await import("../node/open.ts");
+  const { openTokenizer } = await import("../weights/tokenizer.ts");
   const dir = await resolveModel(choice.where, hubSettings(shell.io.env));
   const checkpoint = await openCheckpoint(dir, visionTower === undefined ? {} : { visionTower });
   if (check) await checkHashes(checkpoint, shell);

@@ -2,11 +2,13 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { registerAsk } from "./ask.ts";
 import { registerBench } from "./bench.ts";
+import { registerCache } from "./cache.ts";
 import { registerChat } from "./chat.ts";
 import { registerConvert } from "./convert.ts";
 import { registerEval } from "./eval.ts";
 import { usageErrorOf } from "./failure.ts";
 import { registerInfo } from "./info.ts";
+import { registerNiah } from "./niah.ts";
 import { registerPull } from "./pull.ts";
 import { Exit, type Io, Shell } from "./shell.ts";
 import { registerTrain } from "./train.ts";
@@ -20,11 +22,13 @@ const VERBS: readonly Verb[] = [
   registerChat,
   registerInfo,
   registerPull,
+  registerCache,
   registerConvert,
   registerVerify,
   registerBench,
   registerTrain,
   registerEval,
+  registerNiah,
 ];
 
 const EXAMPLES = `

@@ -16,18 +16,22 @@ const MEDIA_NAME = /^\S+\.(jpe?g|png|webp|gif|avif|mp4|m4v|mov|webm|mkv|avi)$/i;
 const IMAGE_NAME = /\.(jpe?g|png|webp|gif|avif)$/i;
 
 /**
- * Takes the last word as the question and those before it as media.
+ * Takes the last word as the question and those before it as media. Where none is needed, and the last word is a
+ * file, all words are media.
  * @throws UsageError when there is no question; OryxError as {@link mediaItems}
  */
 export async function mediaAndQuestion(
   words: readonly string[],
   options: MediaOptions,
-): Promise<{ media: MediaItem[]; question: string }> {
+  isQuestionNeeded = true,
+): Promise<{ media: MediaItem[]; question?: string }> {
   const question = words.at(-1);
+  if (!isQuestionNeeded && question !== undefined && (await isMedia(question)))
+    return { media: await mediaItems(words, options) };
   if (question === undefined)
     throw new UsageError("there is no question", 'ask like this: oryx ask photo.jpg "What is it?"');
   if (question.trim() === "") throw new UsageError("the question is empty", "ask something");
-  if (MEDIA_NAME.test(question) || (await kindOf(question)) !== "nothing") {
+  if (await isMedia(question)) {
     throw new UsageError(
       `there is no question: the last word, ${question}, is a file`,
       "put the question after the files",
@@ -35,6 +39,9 @@ export async function mediaAndQuestion(
   }
   return { media: await mediaItems(words.slice(0, -1), options), question };
 }
+
+const isMedia = async (word: string): Promise<boolean> =>
+  MEDIA_NAME.test(word) || (await kindOf(word)) !== "nothing";
 
 /**
  * The media that the words name, each seen to be there: finding out only after a large model has been loaded

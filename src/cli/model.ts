@@ -1,7 +1,9 @@
+import type { OryxError } from "../core/errors.ts";
 import { hubSettings } from "../net/settings.ts";
+import { mediaCacheDir } from "../node/cache-dir.ts";
 import type { Oryx } from "../node/oryx.ts";
 import { PACKAGED_MODEL } from "../node/packaged.ts";
-import { loadOptions, type ModelOptions } from "./options.ts";
+import { type CacheOption, loadOptions, type ModelOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
 
@@ -29,7 +31,7 @@ export interface ChosenModel extends ModelChoice {
 
 /** Loads the model that the options ask for, and says so if its answers will mean nothing. */
 export async function loadChosen(
-  options: ModelOptions,
+  options: ModelOptions & CacheOption,
   shell: Shell,
   line: StatusLine,
 ): Promise<ChosenModel> {
@@ -37,7 +39,10 @@ export async function loadChosen(
   const { cacheDir } = hubSettings(shell.io.env);
   line.show(`loading ${choice.name}`, true);
   const { Oryx } = await import("../node/oryx.ts");
-  const oryx = await Oryx.load(choice.where, { ...loadOptions(options), cacheDir, conversations: 1 });
+  const dir = options.cache === false ? undefined : mediaCacheDir(shell.io.env);
+  const onProblem = (problem: OryxError) => shell.note(`note: ${problem.message}; ${problem.remedy}`);
+  const cache = dir === undefined ? (false as const) : { dir, onProblem };
+  const oryx = await Oryx.load(choice.where, { ...loadOptions(options), cacheDir, cache, conversations: 1 });
   const { randomWeights } = oryx.checkpoint.config;
   if (randomWeights) {
     line.clear();

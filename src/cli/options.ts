@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LIMITS } from "../core/limits.ts";
-import type { GenerationOptions, VisualOptions } from "../engine/request.ts";
+import type { BudgetOptions, GenerationOptions, VisualOptions } from "../engine/request.ts";
 import type { KvType } from "../model/oryx.ts";
 import type { Compression } from "../model/visual.ts";
 import type { LoadOptions } from "../node/oryx.ts";
@@ -18,6 +18,12 @@ export interface ModelOptions {
   kv?: KvType;
 }
 
+/** Whether what is made of images and videos is kept. */
+export interface CacheOption {
+  /** False after `--no-cache`. */
+  cache?: boolean;
+}
+
 /** What is asked, and how it is answered. */
 export interface TurnOptions {
   system?: string;
@@ -25,6 +31,9 @@ export interface TurnOptions {
   maxFrames?: number;
   fps?: number;
   compress?: Compression;
+  size?: number;
+  budgetTokens?: number;
+  budgetSeconds?: number;
   maxTokens?: number;
   temperature?: number;
   topK?: number;
@@ -57,6 +66,14 @@ export function addModelOptions(command: Command): void {
     );
 }
 
+/** Of verbs that ask about the user's own files, behind the options of the model. */
+export function addCacheOption(command: Command): void {
+  command.option(
+    "--no-cache",
+    "keep nothing of images and videos for further questions, and use nothing kept (oryx cache --help)",
+  );
+}
+
 export function threadsOption(): Option {
   const option = new Option("--threads <n>", "threads of the CPU (default: its physical cores)");
   return option.argParser(wholeNumber(1, 1024));
@@ -69,12 +86,13 @@ export function blockOption(): Option {
   return new Option("--block <n>", description).argParser(block);
 }
 
-export function addTurnOptions(command: Command): void {
+/** How images and videos are looked at. */
+export function addFrameOptions(command: Command): void {
   command.optionsGroup("Video:");
   command
     .option(
       "--max-frames <n>",
-      `frames to look at, at most; over 64 is a long video (default: 64, most: ${LIMITS.framesPerVideo})`,
+      `frames to look at, at most; over 64 is a long video (default: 64, to summarize or list steps 256; most: ${LIMITS.framesPerVideo})`,
       wholeNumber(1, LIMITS.framesPerVideo),
     )
     .option("--fps <rate>", "frames a second (default: 1)", number({ from: 0, above: true, to: 1000 }))
@@ -84,9 +102,35 @@ export function addTurnOptions(command: Command): void {
       compression,
     )
     .option(
-      "--frames",
-      "the images, or those of a folder, are frames of one video in order, --fps of them a second",
+      "--size <WxH>",
+      "pixels of an encoded frame or image, at most: in their own shape, with the area of WxH (default: the model's most)",
+      area,
     );
+}
+
+/** What a request may take. */
+export function addBudgetOptions(command: Command): void {
+  command.optionsGroup("Budget (what is not fixed above gives way, as little as possible):");
+  command
+    .option(
+      "--budget-tokens <n>",
+      "tokens that the prompt may take (default: what the context leaves beside the answer)",
+      wholeNumber(1, LIMITS.maxPositions),
+    )
+    .option(
+      "--budget-seconds <s>",
+      "seconds until the first word, by this machine's speed, which is measured once",
+      number({ from: 0, above: true, to: 1e6 }),
+    );
+}
+
+export function addTurnOptions(command: Command): void {
+  addFrameOptions(command);
+  command.option(
+    "--frames",
+    "the images, or those of a folder, are frames of one video in order, --fps of them a second",
+  );
+  addBudgetOptions(command);
   command.optionsGroup("Answer:");
   command
     .option("--system <text>", "the system prompt (default: You are a helpful assistant.)")
@@ -131,13 +175,17 @@ export function loadOptions({ device, threads, context, kv, visionTower }: Model
   return given({ device, threads, contextTokens: context, kv, visionTower });
 }
 
-export function turnOptions(options: TurnOptions): VisualOptions & GenerationOptions {
+export function turnOptions(options: TurnOptions): VisualOptions & BudgetOptions & GenerationOptions {
+  const { size, budgetTokens, budgetSeconds } = options;
   const { maxFrames, fps, compress, maxTokens, temperature, topK, topP, repetitionPenalty, seed, stop } =
     options;
   return given({
     maxFrames,
     fps,
     compress,
+    frameArea: size,
+    budgetTokens,
+    budgetSeconds,
     maxTokens,
     temperature,
     topK,
@@ -157,6 +205,14 @@ function given<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], un
 function compression(text: string): Compression {
   if (text === "1" || text === "2" || text === "4") return Number(text) as Compression;
   throw new InvalidArgumentError("Give 1, 2 or 4");
+}
+
+/** "448x256" -> its pixels */
+function area(text: string): number {
+  const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(text) ?? [];
+  const pixels = Number(width) * Number(height);
+  if (pixels > 0) return pixels;
+  throw new InvalidArgumentError("Give a size like 448x256");
 }
 
 function block(text: string): Int4Block {

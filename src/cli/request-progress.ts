@@ -18,6 +18,7 @@ export class RequestProgress {
   readonly onPlan = (plan: Plan): void => {
     const isNothingToSee = plan.items.length === 0;
     if (!isNothingToSee) this.#line.keep(planLine(plan));
+    if (plan.isReduced) this.#line.keep("less is shown than usual, so that it fits");
     this.#line.show(isNothingToSee ? "prefill" : "decode", true);
     const now = performance.now();
     for (const stage of ["decode", "encode"] as const) this.#startMs.set(stage, now);

@@ -41,7 +41,7 @@ function cells({
 }
 
 /** Columns as wide as they must be, the first aligned to the left. */
-function columns(rows: readonly (readonly string[])[]): string {
+export function columns(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] as readonly string[]).map((_, i) =>
     Math.max(...rows.map((row) => (row[i] ?? "").length)),
   );

@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { OryxError } from "../core/errors.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Recipe } from "../recipe/recipe.ts";
@@ -35,7 +34,7 @@ A recipe is a folder with a recipe.json: a model, where its weights come from, a
 trained. The folder of the run holds snapshots, metrics.jsonl, loss.svg, samples.jsonl and, at the end, the model.
 
 What was interrupted, by Ctrl-C or a kill, goes on at its last snapshot when the same command is given again, and
-ends with the same bits. Ctrl-C writes a snapshot behind the present step; a second one stops at once.
+ends with the same bits on as many threads. Ctrl-C writes a snapshot behind the present step; a second one stops at once.
 
 Examples:
   oryx train recipes/oryx-tiny --dry-run
@@ -71,7 +70,10 @@ export function registerTrain(program: Command, shell: Shell): void {
     .option("--keep <n>", "snapshots that are kept (default: 2)", wholeNumber(1, 1000))
     .option("--no-samples", "ask the model nothing at snapshots")
     .option("--profile", "tell at the end what the time went to")
-    .option("--export <dir>", "train nothing: write the model as it is in the last snapshot");
+    .option(
+      "--export <dir>",
+      "train nothing: write the model as it is in the last snapshot, also while the run goes on",
+    );
   command.optionsGroup("Plan:");
   command
     .option("--dry-run", "train nothing: tell parameters, steps, memory and time of each stage")
@@ -93,22 +95,14 @@ async function train(where: string, options: TrainOptions, shell: Shell): Promis
   const recipe = await readRecipe(where);
   if (options.dryRun) return plan(recipe, options, shell);
   const out = options.out ?? join("runs", recipe.name);
+  if (options.export !== undefined) return exportLast(recipe, out, options.export, options, shell);
   // Two runs in one folder would overwrite each other's snapshots.
-  const { withLock } = await import("../convert/lock.ts");
-  const { mkdir } = await import("node:fs/promises");
-  await mkdir(out, { recursive: true }).catch((cause) => {
-    throw new OryxError("disk", `could not make ${out}: ${cause.message}`, "give another folder with --out", {
-      cause,
-    });
-  });
-  await withLock(join(out, "train.lock"), () =>
-    options.export === undefined
-      ? run(recipe, out, options, shell)
-      : exportLast(recipe, out, options.export, options, shell),
-  ).catch((error) => {
-    if (!(error instanceof OryxError) || error.code !== "locked") throw error;
-    throw new OryxError("locked", `another training runs in ${out}`, error.remedy, { cause: error });
-  });
+  const { withLock } = await import("../files/lock.ts");
+  const { makeFolder, onDisk } = await import("../files/disk.ts");
+  await onDisk(`make ${out}`, () => makeFolder(out), "give another folder with --out");
+  await withLock(join(out, "train.lock"), { held: "another training runs here" }, () =>
+    run(recipe, out, options, shell),
+  );
 }
 
 function checkOptions({ dryRun, machines, gflops, export: exported }: TrainOptions): void {
@@ -148,13 +142,21 @@ async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Sh
   };
   const sample = sampler(recipe, out, options.threads, say);
   line.show(`opening ${recipe.name}`, true);
+  let told = "";
   try {
+    const inAll = await leftInAll(recipe, options, shell);
     const outcome = await runRecipe(recipe, {
       ...runOptions(out, options, shell),
-      onProgress: (progress) => line.show(progressLine(progress)),
+      onProgress: (progress) => {
+        told = progressLine(progress, inAll);
+        line.show(told);
+      },
       onNote: say,
       onSkipped: ({ code, problem }) => say(`skipped (${code}): ${problem}`),
-      ...(options.samples && { onSnapshot: sample }),
+      onSnapshot: async (moment) => {
+        if (told !== "") say(told); // what stays for those who read a log
+        if (options.samples) await sample(moment);
+      },
     });
     line.clear();
     tell(outcome, out, options, shell);
@@ -198,12 +200,28 @@ function resolver(shell: Shell): (where: string) => Promise<string> {
   return (where) => resolveModel(where, hubSettings(shell.io.env));
 }
 
-/** "stage 1b · step 120 of 1,000 · loss 1.234 · 2,345 tokens/s · 61 GFLOP/s · 12 min 3 s left" */
-function progressLine(progress: Progress): string {
+/** Tells from how the present stage goes when all of a run's stages will be done; of one stage there is no more to tell. */
+async function leftInAll(
+  recipe: Recipe,
+  { stage }: TrainOptions,
+  shell: Shell,
+): Promise<((progress: Progress) => number) | undefined> {
+  const { planRecipe, secondsLeftOf } = await import("../recipe/plan.ts");
+  const { stagesUntil } = await import("../recipe/recipe.ts");
+  const stages = stagesUntil(recipe, stage);
+  if (stages.length === 1) return undefined;
+  const machine = { count: 1, operationsPerSecond: undefined };
+  const plan = await planRecipe(recipe, stages, machine, resolver(shell));
+  return (progress) => secondsLeftOf(plan, progress);
+}
+
+/** "stage 1b · step 120 of 1,000 · loss 1.234 · 12 min 3 s left, in all 1 h 5 min · 2,345 tokens/s · 61 GFLOP/s" */
+function progressLine(progress: Progress, inAll: ((progress: Progress) => number) | undefined): string {
   const { stage, stageStep, steps, loss, tokensPerSecond, gflops, secondsLeft } = progress;
+  const all = inAll ? `, in all ${duration(inAll(progress))}` : "";
+  const left = `${duration(secondsLeft)} left${all}`;
   const speed = `${count(tokensPerSecond)} tokens/s · ${gflops.toFixed(0)} GFLOP/s`;
-  const left = stageStep < steps ? ` · ${duration(secondsLeft)} left` : "";
-  return `stage ${stage} · step ${count(stageStep)} of ${count(steps)} · loss ${loss.toFixed(3)} · ${speed}${left}`;
+  return `stage ${stage} · step ${count(stageStep)} of ${count(steps)} · loss ${loss.toFixed(3)} · ${left} · ${speed}`;
 }
 
 function tell(outcome: RunOutcome, out: string, { profile: wanted }: TrainOptions, shell: Shell): void {

@@ -1,17 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { lstat, mkdir, readFile, rename, rm } from "node:fs/promises";
+import { lstat, readFile, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
+import { makeFolder, onDisk, replaceFolder } from "../files/disk.ts";
+import { withLock } from "../files/lock.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { FORMAT_VERSION, hashFile, isConverted, MANIFEST_FILE, type Manifest } from "../weights/converted.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { blockOfShape, partOf, type Storage } from "../weights/quantised.ts";
 import { runUnits } from "./crew.ts";
-import { type Disk, fileSystem, onDisk, syncFolder } from "./disk.ts";
+import { type Disk, fileSystem } from "./disk.ts";
 import { JOURNAL_FILE } from "./journal.ts";
 import type { Place } from "./layout.ts";
-import { withLock } from "./lock.ts";
 import { type CopiedFile, filesToCopy, fingerprint, sourceOf } from "./origin.ts";
 import { openPartial } from "./partial.ts";
 import { type Plan, planConversion, type StorageOptions } from "./plan.ts";
@@ -84,8 +85,8 @@ export async function convert(src: string, out: string, options: ConvertOptions)
     throw new OryxError("bad_option", problem, "give the folder of the model as it was published");
   }
   const plan = planConversion(checkpoint, options);
-  await onDisk(`make ${dirname(place)}`, () => mkdir(dirname(place), { recursive: true }));
-  return withLock(`${place}.lock`, async () => {
+  await onDisk(`make ${dirname(place)}`, () => makeFolder(dirname(place)));
+  return withLock(`${place}.lock`, { held: "another conversion is writing here" }, async () => {
     await checkPlace(place, options.force ?? false);
     return convertLocked(checkpoint, plan, place, options, disk);
   });
@@ -217,14 +218,10 @@ async function writeWhole(disk: Disk, path: string, bytes: Uint8Array): Promise<
 
 /** Gives the finished folder its name. Until then whatever had the name keeps it. */
 async function putInPlace(dir: string, out: string): Promise<void> {
+  await checkPlace(out, true); // something else may have come there meanwhile
   await onDisk(`give ${out} its name`, async () => {
-    await syncFolder(dir);
-    const old = `${out}.old-${randomUUID()}`;
-    if (await isConverted(out)) await rename(out, old);
     await rm(join(dir, JOURNAL_FILE), { force: true });
-    await rename(dir, out);
-    await syncFolder(dirname(out));
-    await rm(old, { recursive: true, force: true });
+    await replaceFolder(out, dir, `${out}.old-${randomUUID()}`);
   });
 }
 

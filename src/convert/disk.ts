@@ -1,6 +1,6 @@
 import { mkdir, open, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { OryxError } from "../core/errors.ts";
+import { onDisk } from "../files/disk.ts";
 
 /** What a conversion does to files that it makes. Tests hand in a disk that fails. */
 export interface Disk {
@@ -52,29 +52,3 @@ export const fileSystem: Disk = {
     };
   },
 };
-
-/** Makes a folder's entries (new names, renamed ones) survive a loss of power, where the system can. */
-export async function syncFolder(dir: string): Promise<void> {
-  // Windows cannot open a folder, and needs no such thing.
-  const handle = await open(dir, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
-}
-
-/** Runs an action on the file system, whose errors become `disk`. */
-export async function onDisk<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (cause) {
-    if (cause instanceof OryxError) throw cause;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const isFull = code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG";
-    const problem = isFull
-      ? `the disk is full (${code}): could not ${what}`
-      : `could not ${what}: ${message}`;
-    const remedy = isFull
-      ? "free some space and run the same command again: it goes on where it stopped"
-      : "check the folder and its permissions";
-    throw new OryxError("disk", problem, remedy, { cause });
-  }
-}

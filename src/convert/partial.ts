@@ -1,8 +1,9 @@
 import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
+import { onDisk } from "../files/disk.ts";
 import { CONVERTED_FILES, MANIFEST_FILE } from "../weights/converted.ts";
-import { type Disk, onDisk } from "./disk.ts";
+import type { Disk } from "./disk.ts";
 import { JOURNAL_FILE, Journal, type Notes, readJournal } from "./journal.ts";
 import type { CopiedFile } from "./origin.ts";
 import type { Plan } from "./plan.ts";

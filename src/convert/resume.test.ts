@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
 import { Random } from "../core/random.ts";
+import { onDisk } from "../files/disk.ts";
 import { type ConvertOptions, convert } from "./convert.ts";
-import { type Disk, fileSystem, onDisk } from "./disk.ts";
+import { type Disk, fileSystem } from "./disk.ts";
 
 const QWEN = "test/fixtures/oryx-qwen-tiny";
 const AUTO: ConvertOptions = { weights: "auto", vision: "w8", keep: [] };

@@ -45,6 +45,10 @@ export const ERROR_CODES = {
   // Request
   prompt_invalid: "a prompt is empty or refers to media that is not there",
   context_exceeded: "the request needs more tokens than the model's context holds",
+  budget_exceeded: "the request cannot be answered with the tokens or seconds that it allows",
+  // Evaluation
+  questions_invalid: "a file of questions is malformed, or of no layout that is read",
+  answers_invalid: "a log of answers is damaged, or was written with other settings",
   // Hub
   hub_invalid_id: "a hub id is not of the form ORG/NAME",
   hub_not_found: "the hub does not know this model, revision or file",

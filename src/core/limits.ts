@@ -43,6 +43,26 @@ export const LIMITS = {
   mediaPerRequest: 4096,
   /** Frames that one video request may sample: the paper's needle test ends at 1.6k, this project's at 10k. */
   framesPerVideo: 10_000,
+  /** Tokens that a prompt's segment has at least; shorter ones are read with what follows, for a run of the model each. */
+  segmentTokens: 32,
+  /**
+   * Bytes of keys and values that are kept for each millisecond that computing them took: at 500 MB a second, a disk's
+   * speed at least, they are back in a tenth of it. Qwen2-7B on a CPU makes 2,000 bytes in a millisecond, a 0.5B
+   * 20,000; a fast GPU makes more than this, and computes them again.
+   */
+  snapshotBytesPerMs: 50_000,
+  /** Keys and values that are kept however soon they were computed: two milliseconds of a disk. */
+  smallSnapshotBytes: 1_000_000,
+  /** The cache on disk by default: features and keys of some hundred videos for a small model, of a few for a 7B. */
+  cacheBytes: 10_000_000_000,
+  /** The cache in memory by default: enough for the film that is being talked about, little beside a model. */
+  cacheMemoryBytes: 256_000_000,
+  /** Files of the cache on disk, looked through at each write: 20 ms a thousand. */
+  cacheFiles: 10_000,
+  /** What the cache leaves free of a disk: others need it more. */
+  cacheFreeBytes: 1_000_000_000,
+  /** Frames that wait, decoded and resized, for the encoder: enough to even out groups of pictures; 11 MB at most. */
+  framesAhead: 16,
   /** Pixels of one frame of a film: 8192 x 4320, the most that H.264, H.265, VP9 and AV1 levels allow. */
   framePixels: 35_389_440,
   /** Frames in a film, checked in its index: nine hours at 30 per second, and 100 MB once parsed. */
@@ -66,6 +86,20 @@ export const LIMITS = {
   /** Stop strings of one request, and UTF-16 units of one: OpenAI's API takes 4; longer texts than this are content. */
   stopStrings: 64,
   stopStringChars: 1024,
+  /** Texts whose likelihood one request may ask for: each is a run of the model of its own. */
+  likelihoodTexts: 1024,
+  /** A file of questions: the largest that are read, tens of thousands of questions, have under 10 MB. */
+  questionFileBytes: 32_000_000,
+  /** Questions of one evaluation: the largest published sets have 40,000. */
+  questionsPerSet: 100_000,
+  /** Files of questions in one folder: MVBench has 20. */
+  questionFiles: 1000,
+  /** Options of one question: as many as there are letters. */
+  optionsPerQuestion: 26,
+  /** Files and folders looked at for media: 1,500 scans of 2,000 pictures each. */
+  mediaFolderEntries: 4_000_000,
+  /** Log of answers: a million of 1 kB each. */
+  answerLogBytes: 1_000_000_000,
   /** Files of one model on the hub: large ones have a few hundred shards. */
   hubFiles: 10_000,
   /** The hub's list of a model's files: about 300 bytes a file. */

@@ -57,10 +57,16 @@ describe("batches", () => {
   it("are the same to the byte from one thread, from two, and without", async () => {
     const spec = { length: 9, broken: [2], tooLong: [7] };
     const here = await read(0, 4, options(spec));
-    expect(await read(0, 4, options(spec, { workers: 1 }))).toEqual(here);
+    const elsewhere = await read(0, 4, options(spec, { workers: 1 }));
+    expect(elsewhere).toEqual(here);
     expect(await read(0, 4, options(spec, { workers: 2, ahead: 1 }))).toEqual(here);
     const { image } = here[0]!.examples[0]!.visuals[0]!.pictures[1]!;
     expect([image.width, image.height, image.data.length]).toEqual([32, 32, 3 * 32 * 32]);
+    // The toys' two frames are one picture, and are one picture still when they come from a thread.
+    for (const batches of [here, elsewhere]) {
+      const [first, second] = batches[0]!.examples[0]!.visuals[0]!.pictures;
+      expect(first?.image).toBe(second?.image);
+    }
   });
 
   it("are the same when a run is taken up in the middle", async () => {

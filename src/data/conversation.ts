@@ -153,7 +153,10 @@ function encoded(tokenizer: Tokenizer, segment: Segment): PromptToken[] {
 function checkVisuals(prompt: readonly PromptToken[], visuals: number): void {
   const shown = prompt.filter((token) => typeof token === "object").map(({ visual }) => visual);
   if (shown.length === visuals && shown.every((visual, i) => visual === i)) return;
-  const problem = `its text has places for ${shown.length} images or videos in the order ${shown.slice(0, 8)}, and there are ${visuals}`;
+  const isCountRight = shown.length === visuals;
+  const problem = isCountRight
+    ? `its text shows its images or videos in the order ${shown.slice(0, 8)}`
+    : `its text has ${shown.length} places for images or videos, and it has ${visuals} of them`;
   throw invalid(problem, "write <image> once for each, in order");
 }
 

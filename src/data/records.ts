@@ -50,7 +50,7 @@ export function parseRecord(value: unknown): TrainingRecord {
   if (!result.success) {
     const [issue] = result.error.issues;
     const where = issue?.path.length ? `its ${issue.path.join(".")}` : "it";
-    throw invalid(`${where} is wrong: ${issue?.message}`, "write it as the documentation of records says");
+    throw invalid(`${where} is wrong: ${issue?.message}`, "write it as recipes/README.md says of records");
   }
   const raw = result.data;
   const media = mediaOf(raw);

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { OryxError } from "../core/errors.ts";
+import type { RgbImage } from "../media/media.ts";
 import type { Dataset, Example } from "./example.ts";
 import { type Order, outcomeOf, type Report } from "./loader.ts";
 
@@ -44,21 +45,26 @@ export async function serveExamples<Spec>(open: (spec: Spec) => Promise<Dataset>
 
 /**
  * An example whose pixels can be moved to another thread, with their memory, each piece named once. Pixels that lie
- * within larger memory (a pool) are copied out of it.
+ * within larger memory (a pool) are copied out of it. What is one image for several frames arrives as one.
  */
 function detachable(example: Example): { example: Example; buffers: ArrayBuffer[] } {
-  const buffers = new Set<ArrayBuffer>();
+  const images = new Map<RgbImage, RgbImage>();
   const visuals = example.visuals.map((visual) => ({
     ...visual,
     pictures: visual.pictures.map((picture) => {
-      const { data } = picture.image;
-      const whole = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
-      const own = whole ? data : data.slice();
-      buffers.add(own.buffer as ArrayBuffer);
-      return own === data ? picture : { ...picture, image: { ...picture.image, data: own } };
+      const image = images.get(picture.image) ?? withOwnMemory(picture.image);
+      images.set(picture.image, image);
+      return { ...picture, image };
     }),
   }));
+  const buffers = new Set([...images.values()].map(({ data }) => data.buffer as ArrayBuffer));
   return { example: { ...example, visuals }, buffers: [...buffers] };
+}
+
+function withOwnMemory(image: RgbImage): RgbImage {
+  const { buffer, byteLength } = image.data;
+  const isOwn = buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
+  return isOwn ? image : { ...image, data: image.data.slice() };
 }
 
 /** An error in a form that crosses to another thread, where an object loses its class. */

@@ -52,9 +52,17 @@ describe("pictures of an example", () => {
   });
 
   it("share no memory with their source, nor with one another", () => {
-    const frame = pattern(96, 96);
-    const { pictures } = exampleVisual([frame, frame], "video", views);
-    const buffers = new Set(pictures.map((p) => p.image.data.buffer)).add(frame.data.buffer);
-    expect(buffers.size).toBe(3);
+    const frames = [pattern(96, 96), pattern(96, 96)] as const;
+    const { pictures } = exampleVisual(frames, "video", views);
+    const buffers = new Set([...pictures.map((p) => p.image), ...frames].map(({ data }) => data.buffer));
+    expect(buffers.size).toBe(4);
+  });
+
+  it("are one where a film stands still", () => {
+    const [still, other] = [pattern(64, 64), pattern(64, 64, 1)];
+    const { count, pictures } = exampleVisual([still, other, still], "video", views);
+    expect([count, pictures.map(({ picture }) => picture)]).toEqual([3, [0, 1, 2]]);
+    expect(pictures[2]?.image).toBe(pictures[0]?.image);
+    expect(pictures[1]?.image).toEqual(resize(other, 96, 96));
   });
 });

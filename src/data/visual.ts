@@ -24,7 +24,8 @@ export function visualShape(
 /**
  * Decoded pictures as the vision tower sees them: an image in two views, the overview made from the main view; the
  * frames of a video in one size, that of the first. The engine resizes in the same steps, to the same bytes.
- * The result shares no memory with `pictures`, so that its pixels can be handed to another thread.
+ * The result shares no memory with `pictures`, so that its pixels can be handed to another thread. Frames that are the
+ * same object remain the same object: where a film stands still, its picture is resized and encoded once.
  *
  * @param pictures one image, or a video's frames in their order
  * @throws RangeError when an image is not one picture, or a video has none; OryxError `media_too_large`
@@ -42,8 +43,21 @@ export function exampleVisual(
   const views =
     modality === "image"
       ? imageViews(first, shape)
-      : pictures.map((frame, picture) => frameView(frame, picture, first, shape));
+      : framesOnce(pictures, (frame, picture) => frameView(frame, picture, first, shape));
   return { shape, count: pictures.length, pictures: views };
+}
+
+/** The views of frames, each distinct frame made once. */
+function framesOnce(
+  frames: readonly RgbImage[],
+  view: (frame: RgbImage, picture: number) => ExamplePicture,
+): ExamplePicture[] {
+  const images = new Map<RgbImage, RgbImage>();
+  return frames.map((frame, picture) => {
+    const image = images.get(frame) ?? view(frame, picture).image;
+    images.set(frame, image);
+    return { view: "main", picture, image };
+  });
 }
 
 /** Both views of an image. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { OryxError } from "../core/errors.ts";
 import type { AskRequest, TurnRequest } from "./request.ts";
+import { checkTask, TASKS } from "./task.ts";
 
 /**
  * What the types say, for callers without types. Numbers are checked for their range where they are used; here it
@@ -17,12 +18,18 @@ const FRAMES = z.object({ frames: z.array(FRAME), name: z.string().optional() })
 const callback = z.custom<unknown>((f) => typeof f === "function", "expected a function").optional();
 
 const REQUEST = z.strictObject({
-  question: z.string(),
+  question: z.string().optional(),
+  task: z.enum(TASKS).optional(),
+  options: z.array(z.string()).optional(),
   system: z.string().optional(),
   media: z.array(z.union([SOURCE, FRAMES])).optional(),
   fps: NUMBER,
   maxFrames: NUMBER,
   compress: NUMBER,
+  frameArea: NUMBER,
+  part: z.strictObject({ fromS: z.number(), toS: z.number() }).optional(),
+  budgetTokens: NUMBER,
+  budgetSeconds: NUMBER,
   maxTokens: NUMBER,
   temperature: NUMBER,
   topK: NUMBER,
@@ -46,8 +53,6 @@ export function checkRequest<R extends TurnRequest | AskRequest>(request: R): R 
       : "give what the type AskRequest says";
     throw new OryxError("bad_option", `${where}: ${issue.message}`, remedy);
   }
-  if (request.question.trim() === "") {
-    throw new OryxError("prompt_invalid", "the question is empty", "ask something");
-  }
+  checkTask(request);
   return request;
 }

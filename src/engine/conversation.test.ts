@@ -135,6 +135,7 @@ describe("a request", () => {
     const request = {
       media: Array.from({ length: 4 }, () => media("image.png")),
       question: "Compare them.",
+      compress: 1 as const,
       onProgress: ({ stage }: { stage: string }) => started.push(stage),
     };
     await expect(oryx.ask(request).answer()).rejects.toMatchObject({
@@ -282,5 +283,83 @@ describe("a conversation", () => {
     expect(() => oryx.chat()).toThrow(expect.objectContaining({ code: "busy" }));
     for (const chat of open) chat.close();
     oryx.chat().close();
+  });
+});
+
+describe("a plan", () => {
+  const VIDEO = "test/fixtures/videos/sample.mp4";
+  let oryx: Oryx;
+  beforeAll(async () => {
+    oryx = await Oryx.load(GOLDEN, { contextTokens: 4096, conversations: 2 });
+  });
+  afterAll(() => oryx.close());
+
+  it.each([
+    { question: "What?" },
+    { media: [VIDEO], question: "What?", budgetTokens: 120 },
+    { media: [VIDEO, media("image.png")], task: "describe", budgetTokens: 400 },
+    { media: [VIDEO], task: "summarize", fps: 12, budgetTokens: 1300 },
+    { media: [VIDEO], question: "What?", maxFrames: 100, fps: 30 },
+    { media: [frames, VIDEO, frames], task: "steps", compress: 4 },
+    { media: [media("wide.png")], question: "Which?", task: "mcq", options: ["a", "b"], frameArea: 150_000 },
+  ] as const)("is what an answer takes, to the token: %o", async (request) => {
+    const plan = await oryx.plan({ ...request, maxTokens: 3 });
+    const chat = oryx.chat();
+    for (const turn of [1, 2]) {
+      const before = chat.tokens;
+      const answer = await chat.ask({ ...request, maxTokens: 3 }).answer();
+      if (turn === 1) expect(answer.plan).toEqual(plan);
+      expect(chat.tokens).toBe(before + answer.plan.promptTokens + answer.tokens);
+      expect(answer.plan.promptTokens).toBeLessThanOrEqual(
+        "budgetTokens" in request ? request.budgetTokens : 4096,
+      );
+      const videos = answer.plan.items.filter(({ modality }) => modality !== "image");
+      expect(answer.frameTimesS.map(({ length }) => length)).toEqual(
+        videos.map((v) => v.frameTimesS?.length),
+      );
+    }
+    chat.close();
+  });
+
+  it("is made from headers alone: a film with sound headers and no pictures has one", async () => {
+    const bytes = readFileSync(VIDEO);
+    const at = bytes.indexOf("mdat");
+    bytes.fill(0, at + 4, at + 4 + bytes.readUInt32BE(at - 4) - 8);
+    const whole = await oryx.plan({ media: [VIDEO], question: "What?" });
+    const plan = await oryx.plan({ media: [{ bytes, name: VIDEO }], question: "What?" });
+    expect(plan).toEqual(whole);
+    const asked = oryx.ask({ media: [{ bytes, name: VIDEO }], question: "What?", maxTokens: 1 });
+    await expect(asked.answer()).rejects.toMatchObject({ code: "media_malformed" });
+  });
+
+  it("keeps to seconds by the machine's speed", async () => {
+    const { seconds } = await oryx.plan({ media: [VIDEO], question: "What?", budgetSeconds: 1e6 });
+    for (const stage of ["decode", "encode", "prefill"] as const) expect(seconds?.[stage]).toBeGreaterThan(0);
+    const impossible = oryx.plan({ media: [VIDEO], question: "What?", budgetSeconds: 1e-9 });
+    await expect(impossible).rejects.toMatchObject({ code: "budget_exceeded" });
+  });
+
+  it.each([{ budgetTokens: 0 }, { budgetTokens: 1.5 }, { budgetSeconds: -1 }, { budgetSeconds: Number.NaN }])(
+    "refuses %o",
+    async (budget) => {
+      await expect(oryx.plan({ question: "What?", ...budget })).rejects.toMatchObject({ code: "bad_option" });
+    },
+  );
+
+  it("leaves a conversation as it was", async () => {
+    const chat = oryx.chat();
+    const first = await chat.ask({ question: "Hello?", maxTokens: 4 }).answer();
+    const before = chat.tokens;
+    const plan = await chat.plan({ media: [VIDEO], question: "And now?", budgetSeconds: 1000, maxTokens: 4 });
+    expect(chat.tokens).toBe(before);
+    const next = await chat.ask({ media: [VIDEO], question: "And now?", maxTokens: 4 }).answer();
+    expect(next.plan.promptTokens).toBe(plan.promptTokens);
+    const again = oryx.chat();
+    expect((await again.ask({ question: "Hello?", maxTokens: 4 }).answer()).text).toBe(first.text);
+    expect((await again.ask({ media: [VIDEO], question: "And now?", maxTokens: 4 }).answer()).text).toBe(
+      next.text,
+    );
+    again.close();
+    chat.close();
   });
 });

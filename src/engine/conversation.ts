@@ -1,25 +1,21 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { OryxError, throwIfAborted } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
+import { OryxError } from "../core/errors.ts";
 import { Detokenizer } from "../text/detokenize.ts";
-import {
-  conversationPrompt,
-  followUpPrompt,
-  longVideoQuestion,
-  type Message,
-  type PromptToken,
-  userMessage,
-} from "../text/prompt.ts";
 import { StopMatcher } from "../text/stop.ts";
 import { AnswerStream } from "./answer.ts";
 import { checkRequest } from "./check.ts";
 import type { KvSlot } from "./kv.ts";
-import { type EncodedMedia, encodeMedia, type PlannedMedia, planMedia } from "./media.ts";
+import { checkTexts, type Likelihoods, logLikelihood } from "./likelihood.ts";
+import type { OpenedMedia } from "./media.ts";
 import type { EngineParts } from "./parts.ts";
-import type { Answer, Finish, MediaItem, Piece, Plan, Stage, TurnRequest } from "./request.ts";
+import { contextExceeded } from "./plan-request.ts";
+import { type Before, closeAll, openAll, type PlannedTurn, planTurn, type Wanted } from "./planning.ts";
+import { type Trail, trailAfterAnswer } from "./prefix.ts";
+import { PromptReading } from "./reading.ts";
+import type { Answer, Finish, Piece, Plan, Reused, TurnRequest } from "./request.ts";
 import { Sampler } from "./sampler.ts";
-import type { Stretch } from "./sequence.ts";
 import { Stopwatch } from "./stopwatch.ts";
+import { taskResult } from "./task.ts";
 
 const DEFAULT_MAX_TOKENS = 1024;
 
@@ -33,7 +29,9 @@ export class Conversation {
   readonly #slot: KvSlot;
   /** Tokens of the last answer that are not in the cache; undefined before the first turn. */
   #unfed: readonly number[] | undefined;
-  #answering: AsyncGenerator<Piece, Answer, undefined> | undefined;
+  /** What the slot holds, after the last answer. */
+  #trail: Trail = "";
+  #answering: AsyncGenerator<Piece, Outcome, undefined> | undefined;
   /** Tokens cached when the turn began, or when it had its answer. */
   #before = 0;
   readonly #ending = new AbortController();
@@ -56,8 +54,27 @@ export class Conversation {
    * `bad_option`, `prompt_invalid`, `context_exceeded`, `media_*`, `aborted`, `runtime_failed`.
    */
   ask(request: TurnRequest): AnswerStream {
-    const turn = this.#turn(checkRequest(request));
+    const turn = this.#turn(checkRequest(request), this.#answer.bind(this));
     return new AnswerStream(turn);
+  }
+
+  /**
+   * How likely each of some texts is as the beginning of the answer to a question. Neither is kept: the conversation
+   * stays as it was. Options of sampling, and the answer's length, mean nothing here.
+   * @throws OryxError as {@link Conversation.ask}
+   */
+  async likelihoods(request: TurnRequest, texts: readonly string[]): Promise<Likelihoods> {
+    checkTexts(texts);
+    return ended(this.#turn(checkRequest(request), (slot, asked) => this.#score(slot, asked, texts)));
+  }
+
+  /**
+   * What a question would take, with the reasons, and with the time that it would take where this machine's speed is
+   * known. Only the headers of its media are read.
+   * @throws OryxError as {@link Conversation.ask}
+   */
+  async plan(request: TurnRequest): Promise<Plan> {
+    return ended(this.#turn(checkRequest(request), this.#planOnly.bind(this)));
   }
 
   /** Ends an answer on its way, and gives the conversation's memory back; a second call does nothing. */
@@ -74,13 +91,16 @@ export class Conversation {
     this.close();
   }
 
-  async *#turn(request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
+  async *#turn<T extends Outcome>(
+    request: TurnRequest,
+    work: (slot: KvSlot, request: TurnRequest) => AsyncGenerator<Piece, T, undefined>,
+  ): AsyncGenerator<Piece, T, undefined> {
     if (this.#closed) throw closed();
     if (this.#answering)
       throw new OryxError("busy", "the last answer is still coming", "await it, or abort it");
     this.#before = this.#slot.length;
     const signal = AbortSignal.any([this.#ending.signal, ...(request.signal ? [request.signal] : [])]);
-    const answering = this.#answer(this.#slot, { ...request, signal });
+    const answering = work(this.#slot, { ...request, signal });
     this.#answering = answering;
     try {
       const answer = yield* answering;
@@ -105,110 +125,106 @@ export class Conversation {
   async *#answer(slot: KvSlot, request: TurnRequest): AsyncGenerator<Piece, Answer, undefined> {
     const watch = new Stopwatch();
     const generation = new Generation(this.#parts, request);
-    const { plan, frameTimesS, logits } = await this.#read(slot, request, generation.maxTokens, watch);
-    const { text, finish, tokens, unfed } = yield* generation.run(slot, logits, plan.maxTokens, watch);
+    const { logits, trail, ...read } = await this.#read(slot, request, generation.wanted, watch);
+    const { fed, unfed, ...said } = yield* generation.run(slot, logits, read.plan.maxTokens, watch);
     this.#unfed = unfed;
-    return { text, finish, tokens, plan, frameTimesS, timings: watch.timings(tokens) };
+    this.#trail = trailAfterAnswer(trail, fed);
+    const { task, options } = request;
+    const result = task && { result: taskResult(task, said.text, options) };
+    return { ...said, ...result, ...read, timings: watch.timings(said.tokens) };
+  }
+
+  async *#score(
+    slot: KvSlot,
+    request: TurnRequest,
+    texts: readonly string[],
+  ): AsyncGenerator<Piece, Likelihoods, undefined> {
+    const watch = new Stopwatch();
+    const { decoder, tokenizer } = this.#parts;
+    const ids = texts.map((text) => tokenizer.encode(text));
+    const longest = Math.max(...ids.map(({ length }) => length));
+    const { plan, frameTimesS, reused, logits } = await this.#read(
+      slot,
+      request,
+      { tokens: longest, isAsked: true },
+      watch,
+    );
+    watch.firstToken();
+    if (plan.maxTokens < longest) {
+      throw contextExceeded(
+        plan.promptTokens + longest - 1,
+        plan.visualTokens,
+        plan.cachedTokens,
+        slot.capacity,
+      );
+    }
+    const likelihoods = [];
+    for (const [i, text] of texts.entries()) {
+      const tokens = ids[i] as number[];
+      const logProbability = await logLikelihood(decoder, slot, logits, tokens, request.signal);
+      likelihoods.push({ text, logProbability, tokens: tokens.length });
+    }
+    slot.truncate(this.#before);
+    return { likelihoods, plan, frameTimesS, reused, timings: watch.timings(0) };
   }
 
   /** Everything before the answer: opens, plans, encodes and prefills. What was opened is closed again. */
-  async #read(slot: KvSlot, request: TurnRequest, maxTokens: number, watch: Stopwatch): Promise<Read> {
-    const media = await watch.timed("decode", () => this.#planAll(request));
-    let encoded: EncodedMedia[];
+  async #read(slot: KvSlot, request: TurnRequest, wanted: Wanted, watch: Stopwatch): Promise<Read> {
+    const opened = await watch.timed("decode", () => this.#open(request));
+    const reading = new PromptReading(this.#parts, slot, this.#trail, request, watch);
     let plan: Plan;
-    const prompt = this.#prompt(request.question, media);
     try {
-      plan = this.#plan(slot, prompt, media, maxTokens);
+      const planned = await this.#plan(request, opened, wanted);
+      plan = planned.plan;
       request.onPlan?.(plan);
-      encoded = await this.#encodeAll(media, request, watch);
+      await reading.look([...(this.#unfed ?? []), ...planned.prompt], planned.media);
     } finally {
-      await closeAll(media);
+      await closeAll(opened);
     }
-    const sequence = [{ ids: this.#unfed ?? [] }, ...stretches(prompt, encoded)];
-    const onProgress = (done: number, total: number) =>
-      request.onProgress?.({ stage: "prefill", done, total });
-    const logits = await watch.timed("prefill", () =>
-      this.#parts.decoder.prefill(slot, sequence, { signal: request.signal, onProgress }),
-    );
-    const frameTimesS = encoded.filter((_, i) => media[i]?.opened.kind === "video").map((e) => e.frameTimesS);
-    return { plan, frameTimesS, logits };
+    const logits = await reading.read();
+    const { trail, frameTimesS, reused } = reading;
+    return { plan, frameTimesS, reused, trail, logits };
   }
 
-  /** Opens and plans every item. When one fails, those before it are closed. */
-  async #planAll(request: TurnRequest): Promise<PlannedMedia[]> {
-    const items: readonly MediaItem[] = request.media ?? [];
-    if (items.length > LIMITS.mediaPerRequest) {
-      const problem = `${items.length} images and videos are more than ${LIMITS.mediaPerRequest}`;
-      throw new OryxError("bad_option", problem, "ask about fewer at a time");
-    }
-    const planned: PlannedMedia[] = [];
+  // biome-ignore lint/correctness/useYield: a turn like any other, though it says nothing
+  async *#planOnly(_: KvSlot, request: TurnRequest): AsyncGenerator<Piece, Plan, undefined> {
+    const { wanted } = new Generation(this.#parts, request);
+    const opened = await this.#open(request);
     try {
-      for (const item of items) {
-        throwIfAborted(request.signal);
-        const opened = await this.#parts.openMedia(item, request.signal);
-        try {
-          planned.push(planMedia(opened, request, this.#parts.views));
-        } catch (error) {
-          if (opened.kind === "video") await opened.video.close();
-          throw error;
-        }
-      }
-    } catch (error) {
-      await closeAll(planned);
-      throw error;
+      const { plan } = await this.#plan(request, opened, { ...wanted, isTimeTold: true });
+      return plan;
+    } finally {
+      await closeAll(opened);
     }
-    return planned;
   }
 
-  #prompt(question: string, media: readonly PlannedMedia[]): PromptToken[] {
-    const { tokenizer, style } = this.#parts;
-    const [only] = media;
-    const long = media.length === 1 && only?.plan.modality === "video_long";
-    const text = long ? longVideoQuestion(only.plan.frameTimesS?.length ?? 0, question) : question;
-    const user = userMessage([...media.map((_, visual) => ({ visual })), { text }]);
-    if (this.#unfed !== undefined) return followUpPrompt(tokenizer, style, [user]);
-    const system: Message[] =
-      this.#system === undefined ? [] : [{ role: "system", content: [{ text: this.#system }] }];
-    return conversationPrompt(tokenizer, style, [...system, user]);
+  #open({ media = [], signal }: TurnRequest): Promise<OpenedMedia[]> {
+    return openAll(media, this.#parts.openMedia, signal);
   }
 
-  /** Counts before any work. @throws OryxError `context_exceeded` */
-  #plan(slot: KvSlot, prompt: readonly PromptToken[], media: readonly PlannedMedia[], asked: number): Plan {
-    const items = media.map((m) => m.plan);
-    const visualTokens = items.reduce((n, item) => n + item.visualTokens, 0);
-    const promptTokens = prompt.length - items.length + visualTokens;
-    const cachedTokens = slot.length + (this.#unfed?.length ?? 0);
-    // The answer's last token is never fed, so it needs no room.
-    const room = slot.capacity - cachedTokens - promptTokens + 1;
-    if (room < 1) throw tooLong(promptTokens, visualTokens, cachedTokens, slot.capacity);
-    const maxTokens = Math.min(asked, room);
-    return { items, visualTokens, promptTokens, cachedTokens, contextTokens: slot.capacity, maxTokens };
+  #plan(request: TurnRequest, opened: readonly OpenedMedia[], wanted: Wanted): Promise<PlannedTurn> {
+    const before: Before = { slot: this.#slot, unfed: this.#unfed, system: this.#system };
+    return planTurn(this.#parts, before, request, opened, wanted);
   }
+}
 
-  async #encodeAll(
-    media: readonly PlannedMedia[],
-    request: TurnRequest,
-    watch: Stopwatch,
-  ): Promise<EncodedMedia[]> {
-    const pictures = (m: PlannedMedia) => m.plan.frameTimesS?.length ?? 1;
-    const total = media.reduce((n, m) => n + pictures(m), 0);
-    const encoded: EncodedMedia[] = [];
-    let before = 0;
-    for (const m of media) {
-      const onProgress = (stage: Stage, done: number) =>
-        request.onProgress?.({ stage, done: before + done, total });
-      const options = { signal: request.signal, onProgress, timed: watch.timed };
-      encoded.push(await encodeMedia(m, this.#parts.encoder, options));
-      before += pictures(m);
-    }
-    return encoded;
+/** What a turn ends with. */
+type Outcome = Answer | Likelihoods | Plan;
+
+/** The end of a turn that says nothing on its way. */
+async function ended<T>(turn: AsyncGenerator<Piece, T, undefined>): Promise<T> {
+  for (;;) {
+    const { done, value } = await turn.next();
+    if (done) return value;
   }
 }
 
 /** A prompt that has been read: what it took, and the logits behind it. */
 interface Read {
   plan: Plan;
-  frameTimesS: number[][];
+  frameTimesS: readonly (readonly number[])[];
+  reused: Reused;
+  trail: Trail;
   logits: Float32Array;
 }
 
@@ -217,13 +233,15 @@ interface Generated {
   text: string;
   finish: Finish;
   tokens: number;
-  /** Tokens of the answer that the cache does not hold. */
+  /** Tokens of the answer that the cache holds, and those that it does not. */
+  fed: readonly number[];
   unfed: readonly number[];
 }
 
 /** One answer being generated. Its options are checked when it is made, before any work. */
 class Generation {
-  readonly maxTokens: number;
+  /** The answer's length. */
+  readonly wanted: Wanted;
   readonly #parts: EngineParts;
   readonly #request: TurnRequest;
   readonly #sampler: Sampler;
@@ -232,10 +250,11 @@ class Generation {
   constructor(parts: EngineParts, request: TurnRequest) {
     this.#parts = parts;
     this.#request = request;
-    this.maxTokens = request.maxTokens ?? DEFAULT_MAX_TOKENS;
-    if (!Number.isInteger(this.maxTokens) || this.maxTokens < 1) {
-      throw new OryxError("bad_option", `maxTokens is ${this.maxTokens}`, "give a whole number from 1");
+    const tokens = request.maxTokens ?? DEFAULT_MAX_TOKENS;
+    if (!Number.isInteger(tokens) || tokens < 1) {
+      throw new OryxError("bad_option", `maxTokens is ${tokens}`, "give a whole number from 1");
     }
+    this.wanted = { tokens, isAsked: request.maxTokens !== undefined };
     this.#sampler = new Sampler(parts.sampling(request));
     this.#stop = new StopMatcher(request.stop ?? []);
   }
@@ -250,6 +269,7 @@ class Generation {
     const detokenizer = new Detokenizer(tokenizer.pieces);
     let [text, tokens, logits] = ["", 0, first];
     let finish: Finish = "length";
+    const fed: number[] = [];
     let unfed: number[] = [];
     while (tokens < maxTokens) {
       const id = this.#sampler.next(logits);
@@ -270,45 +290,14 @@ class Generation {
       }
       if (tokens < maxTokens) {
         logits = await decoder.next(slot, id, this.#request.signal);
+        fed.push(id);
         unfed = [];
       }
     }
     const rest = this.#stop.push(detokenizer.flush()) + this.#stop.flush();
     if (rest !== "") yield { text: rest };
-    return { text: text + rest, finish, tokens, unfed };
+    return { text: text + rest, finish, tokens, fed, unfed };
   }
-}
-
-/** The prompt with its visuals in place; neighbouring ids joined. */
-function stretches(prompt: readonly PromptToken[], encoded: readonly EncodedMedia[]): Stretch[] {
-  const out: Stretch[] = [];
-  let ids: number[] = [];
-  for (const token of prompt) {
-    if (typeof token === "number") ids.push(token);
-    else {
-      out.push({ ids }, (encoded[token.visual] as EncodedMedia).sequence);
-      ids = [];
-    }
-  }
-  return [...out, { ids }];
 }
 
 const closed = () => new OryxError("closed", "the conversation is closed", "open another one");
-
-function tooLong(prompt: number, visual: number, cached: number, context: number): OryxError {
-  const parts = [`the request takes ${prompt} tokens`];
-  if (visual > 0) parts.push(`${visual} of them for images and video`);
-  if (cached > 0) parts.push(`${cached} are in the conversation already`);
-  const problem = `${parts.join(", ")}, but the context holds ${context}`;
-  const remedy =
-    visual > 0
-      ? "take fewer frames (--max-frames, maxFrames), compress more (--compress, compress: 2 or 4), or show less"
-      : "shorten the question, or begin another conversation";
-  return new OryxError("context_exceeded", problem, remedy);
-}
-
-async function closeAll(media: readonly PlannedMedia[]): Promise<void> {
-  const closing = media.map(({ opened }) => (opened.kind === "video" ? opened.video.close() : undefined));
-  for (const closed of await Promise.allSettled(closing))
-    if (closed.status === "rejected") throw closed.reason;
-}

@@ -1,7 +1,7 @@
 import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import type { Session } from "../runtime/session.ts";
-import type { KvSlot } from "./kv.ts";
+import type { InputTensor, OutputTarget, Session } from "../runtime/session.ts";
+import type { KvMemory, KvSlot } from "./kv.ts";
 import { type Chunk, chunks, type Stretch, sequenceLength } from "./sequence.ts";
 import { Turns } from "./turns.ts";
 
@@ -26,11 +26,39 @@ export type PrefillProgress = (done: number, total: number) => void;
 export class Decoder {
   readonly config: LanguageConfig;
   readonly #sessions: DecoderSessions;
+  readonly #memory: KvMemory;
   readonly #turns = new Turns();
 
-  constructor(sessions: DecoderSessions, config: LanguageConfig) {
+  /** @param memory where the sessions' graph has its cache */
+  constructor(sessions: DecoderSessions, config: LanguageConfig, memory: KvMemory) {
     this.#sessions = sessions;
+    this.#memory = memory;
     this.config = config;
+  }
+
+  /** The most tokens that one step may have. */
+  get stepTokens(): number {
+    return this.#memory.stepTokens;
+  }
+
+  /** All that decides which tokens go through the model together, and so how sums are rounded. */
+  get chunking(): string {
+    return [LONGEST_CHUNK, SCORE_BYTES, LONGEST_DECODE, this.stepTokens].join(" ");
+  }
+
+  /** An empty slot for sequences of up to `capacity` tokens; to be closed. @throws OryxError `out_of_memory` */
+  slot(capacity: number): KvSlot {
+    return this.#memory.slot(capacity);
+  }
+
+  /** Does `work` with an empty slot, and gives its memory back. */
+  async withSlot<T>(capacity: number, work: (slot: KvSlot) => Promise<T>): Promise<T> {
+    const slot = this.slot(capacity);
+    try {
+      return await work(slot);
+    } finally {
+      await slot.close();
+    }
   }
 
   /**
@@ -47,6 +75,7 @@ export class Decoder {
     const longest = options.chunkTokens ?? LONGEST_CHUNK;
     const sizeAt = (done: number) => Math.min(longest, this.#chunkTokens(start + done));
     let logits: Float32Array = new Float32Array(0);
+    await slot.reserve(total);
     for (const chunk of chunks(sequence, this.config.hiddenSize, sizeAt)) {
       const last = slot.length - start + chunk.order.length === total;
       logits = await this.step(slot, chunk, last ? [chunk.order.length - 1] : [], options.signal);
@@ -66,7 +95,7 @@ export class Decoder {
     return this.step(slot, chunk, [0], signal);
   }
 
-  /** Feeds one chunk. @returns logits [rows, vocabulary] at the given places of the chunk. */
+  /** Feeds one chunk, of {@link stepTokens} at most. @returns logits [rows, vocabulary] at the given places of the chunk. */
   async step(
     slot: KvSlot,
     chunk: Chunk,
@@ -74,19 +103,21 @@ export class Decoder {
     signal?: AbortSignal,
   ): Promise<Float32Array> {
     const length = chunk.order.length;
+    if (length > this.stepTokens) throw new RangeError(`a step of ${length} tokens is too long`);
     const { hiddenSize, vocabSize } = this.config;
     const logits = new Float32Array(rows.length * vocabSize);
     await this.#turns.take(async () => {
-      const inputs: Record<string, TensorData> = {
-        ...slot.past(),
+      const cache = await slot.bind(length);
+      const inputs: Record<string, InputTensor> = {
+        ...cache.inputs,
         ids: { dtype: "i64", shape: [chunk.ids.length], data: chunk.ids },
         visual: { dtype: "f32", shape: [chunk.visuals, hiddenSize], data: chunk.visual },
         order: { dtype: "i64", shape: [length], data: chunk.order },
         positions: integers(length, (i) => slot.length + i),
         rows: integers(rows.length, (i) => rows[i] as number),
       };
-      const outputs: Record<string, TensorData> = {
-        ...slot.present(length),
+      const outputs: Record<string, OutputTarget> = {
+        ...cache.outputs,
         logits: { dtype: "f32", shape: [rows.length, vocabSize], data: logits },
       };
       const session = length > LONGEST_DECODE ? this.#sessions.prefill : this.#sessions.decode;
@@ -99,11 +130,13 @@ export class Decoder {
   async close(): Promise<void> {
     await this.#sessions.prefill.close();
     await this.#sessions.decode.close();
+    await this.#memory.close();
   }
 
   #chunkTokens(cached: number): number {
     const group = this.config.heads / this.config.kvHeads;
-    return Math.max(16, Math.floor(SCORE_BYTES / (4 * group * (cached + LONGEST_CHUNK))));
+    const affordable = Math.floor(SCORE_BYTES / (4 * group * (cached + LONGEST_CHUNK)));
+    return Math.min(this.stepTokens, Math.max(16, affordable));
   }
 }
 

@@ -99,22 +99,32 @@ export class VisualSequence {
   readonly count: number;
   readonly visual: Float32Array;
   readonly #width: number;
+  readonly #shape: VisualShape;
+  /** Where each view of a picture begins, and each mark is, in tokens. */
   readonly #places = new Map<string, number>();
+  readonly #marks: { row: number; at: number }[] = [];
 
-  constructor(visual: VisualShape, pictures: number, marks: Float32Array, width: number) {
-    const { modality, views, k } = visual;
+  constructor(shape: VisualShape, pictures: number, width: number) {
+    const { modality, views, k } = shape;
     this.#width = width;
+    this.#shape = shape;
     this.count = visualTokens(modality, views, k, pictures);
     this.visual = new Float32Array(this.count * width);
     let at = 0;
     for (const part of visualSequence(modality, pictures)) {
-      if ("mark" in part) {
-        const row = MARKS.indexOf(part.mark);
-        this.visual.set(marks.subarray(row * width, (row + 1) * width), at++ * width);
-      } else {
+      if ("mark" in part) this.#marks.push({ row: MARKS.indexOf(part.mark), at: at++ });
+      else {
         this.#places.set(`${part.view} ${part.picture}`, at);
         at += viewTokens(views[part.view] as Size, k);
       }
+    }
+  }
+
+  /** Puts in the marks, [3, width] in the order of `MARKS`. */
+  mark(marks: Float32Array): void {
+    const width = this.#width;
+    for (const { row, at } of this.#marks) {
+      this.visual.set(marks.subarray(row * width, (row + 1) * width), at * width);
     }
   }
 
@@ -122,8 +132,17 @@ export class VisualSequence {
   fill(view: "main" | "low", picture: number, pictures: number, rows: Float32Array): void {
     const length = rows.length / pictures;
     for (let i = 0; i < pictures; i++) {
-      const place = this.#places.get(`${view} ${picture + i}`) as number;
-      this.visual.set(rows.subarray(i * length, (i + 1) * length), place * this.#width);
+      this.rows(view, picture + i).set(rows.subarray(i * length, (i + 1) * length));
     }
+  }
+
+  /** Where the rows of a view of a picture are, [view's tokens, width]: a part of `visual`, not a copy. */
+  rows(view: "main" | "low", picture: number): Float32Array {
+    const at = this.#places.get(`${view} ${picture}`);
+    const size = this.#shape.views[view];
+    if (at === undefined || size === undefined)
+      throw new RangeError(`there is no ${view} view of picture ${picture}`);
+    const tokens = viewTokens(size, this.#shape.k);
+    return this.visual.subarray(at * this.#width, (at + tokens) * this.#width);
   }
 }

@@ -2,8 +2,9 @@
 import { AnswerStream } from "./answer.ts";
 import { checkRequest } from "./check.ts";
 import { Conversation } from "./conversation.ts";
+import type { Likelihoods } from "./likelihood.ts";
 import type { EngineParts } from "./parts.ts";
-import type { Answer, AskRequest, Piece } from "./request.ts";
+import type { Answer, AskRequest, Piece, Plan } from "./request.ts";
 
 /** A loaded model that answers questions about images and videos. */
 export class Engine {
@@ -16,6 +17,32 @@ export class Engine {
   /** Asks one question. @throws as {@link Conversation.ask} does, when the answer is read. */
   ask(request: AskRequest): AnswerStream {
     return new AnswerStream(this.#ask(checkRequest(request)));
+  }
+
+  /**
+   * How likely each of some texts is as the beginning of the answer: for a multiple choice, its letters.
+   * @throws as {@link Conversation.ask}
+   */
+  async likelihoods(request: AskRequest, texts: readonly string[]): Promise<Likelihoods> {
+    const conversation = new Conversation(this.#parts, checkRequest(request));
+    try {
+      return await conversation.likelihoods(request, texts);
+    } finally {
+      conversation.close();
+    }
+  }
+
+  /**
+   * What a question would take, and why: frames, compression, size, tokens. Only the headers of its media are read.
+   * @throws as {@link Conversation.ask}
+   */
+  async plan(request: AskRequest): Promise<Plan> {
+    const conversation = new Conversation(this.#parts, checkRequest(request));
+    try {
+      return await conversation.plan(request);
+    } finally {
+      conversation.close();
+    }
   }
 
   /** Opens a conversation, to be closed. @throws OryxError `busy` when the model holds as many as it may. */

@@ -2,7 +2,53 @@ import { DTYPE_BYTES } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { cacheName, type KvType } from "../model/oryx.ts";
+import { CACHE_PARTS, cacheName, type KvType } from "../model/oryx.ts";
+import type { InputTensor, OutputTarget } from "../runtime/session.ts";
+
+/** What a step reads and writes of a cache, by the language graph's names. */
+export interface KvBinding {
+  inputs: Record<string, InputTensor>;
+  outputs: Record<string, OutputTarget>;
+}
+
+/**
+ * Keys and values of some tokens: rows [tokens, d] of each KV head's keys, then of each one's values, layer after
+ * layer. They may be views of a cache, and then change with it.
+ */
+export type KvRows = readonly (Float32Array | Uint16Array)[];
+
+/** Keys and values of one sequence, wherever they lie: steps add rows, and rows are forgotten from the end. */
+export interface KvSlot {
+  /** Tokens that it may hold. */
+  readonly capacity: number;
+  /** Tokens cached. */
+  readonly length: number;
+  /** Has memory for `count` more tokens, when many steps will add them. @throws OryxError `out_of_memory` */
+  reserve(count: number): Promise<void>;
+  /** What the next step binds, when it is of `count` tokens. @throws OryxError `out_of_memory` */
+  bind(count: number): Promise<KvBinding>;
+  /** Counts rows that a step has written as cached. */
+  advance(count: number): void;
+  /** Forgets everything after the first `length` tokens. */
+  truncate(length: number): void;
+  /** The rows of `count` tokens from the token `from` on. */
+  read(from: number, count: number): Promise<KvRows>;
+  /** Memory for the rows of the next `count` tokens, to be filled and then appended, or not. */
+  room(count: number): KvRows;
+  /** Puts rows behind what is cached, as a step would. @throws OryxError `out_of_memory` */
+  append(rows: KvRows): Promise<void>;
+  /** Empties the slot and gives its memory back. What gave the slot does so too when it is closed. */
+  close(): Promise<void>;
+}
+
+/** Where the caches of a model lie. */
+export interface KvMemory {
+  /** The most tokens that one step may have. */
+  readonly stepTokens: number;
+  /** An empty slot. @throws OryxError `out_of_memory` */
+  slot(capacity: number): KvSlot;
+  close(): Promise<void>;
+}
 
 /** One stretch of memory of a slot: the keys or the values of one KV head in one layer, [capacity, d]. */
 interface Block {
@@ -11,30 +57,23 @@ interface Block {
   rows: Float32Array | Uint16Array;
 }
 
-/** What a cache holds: `slots` sequences of up to `capacity` tokens each, in a type. */
-export interface KvShape {
-  slots: number;
-  capacity: number;
-  type: KvType;
-}
-
 /**
- * Keys and values of one sequence. Each KV head has its own block of rows, so that what is cached is a prefix of
+ * A slot in this process's memory. Each KV head has its own block of rows, so that what is cached is a prefix of
  * the block and what is new lies right behind it: a step reads the one and writes the other where they are.
  */
-export class KvSlot {
+export class HostKvSlot implements KvSlot {
   readonly capacity: number;
   readonly #type: KvType;
   readonly #d: number;
   readonly #blocks: Block[] = [];
   #length = 0;
 
-  constructor(config: LanguageConfig, capacity: number, type: KvType = "f32") {
+  constructor(config: LanguageConfig, capacity: number, type: KvType) {
     this.capacity = capacity;
     this.#type = type;
     this.#d = config.headDim;
     for (let layer = 0; layer < config.layers; layer++) {
-      for (const part of ["keys", "values"] as const) {
+      for (const part of CACHE_PARTS) {
         // Untouched pages of a fresh array take no memory, so a long capacity costs only what is used of it.
         const elements = config.kvHeads * capacity * this.#d;
         const all = type === "f32" ? new Float32Array(elements) : new Uint16Array(elements);
@@ -50,78 +89,123 @@ export class KvSlot {
     }
   }
 
-  /** Tokens cached. */
   get length(): number {
     return this.#length;
   }
 
-  /** Inputs of the language graph: views of what is cached. */
-  past(): Record<string, TensorData> {
-    return this.#views("past", 0, this.#length);
+  async reserve(): Promise<void> {}
+
+  async bind(count: number): Promise<KvBinding> {
+    requireRoom(this, count);
+    return {
+      inputs: this.#views("past", 0, this.#length),
+      outputs: this.#views("present", this.#length, count),
+    };
   }
 
-  /** Outputs of the language graph: views of where `count` new rows belong. */
-  present(count: number): Record<string, TensorData> {
-    if (this.#length + count > this.capacity) throw new RangeError("the cache has no room for this step");
-    return this.#views("present", this.#length, count);
-  }
-
-  /** Counts rows that a step has written as cached. */
   advance(count: number): void {
     this.#length += count;
   }
 
-  /** Forgets everything after the first `length` tokens. */
   truncate(length: number): void {
     this.#length = Math.min(this.#length, length);
   }
 
+  /** Views, not copies. */
+  async read(from: number, count: number): Promise<KvRows> {
+    return this.#blocks.map(({ rows }) => this.#stretch(rows, from, count));
+  }
+
+  /** Where they belong: appending them then moves nothing. */
+  room(count: number): KvRows {
+    requireRoom(this, count);
+    return this.#blocks.map(({ rows }) => this.#stretch(rows, this.#length, count));
+  }
+
+  async append(rows: KvRows): Promise<void> {
+    const count = tokensOf(rows, this.#d);
+    requireRoom(this, count);
+    this.#blocks.forEach((block, i) => {
+      this.#stretch(block.rows, this.#length, count).set(rows[i] as Float32Array | Uint16Array);
+    });
+    this.advance(count);
+  }
+
+  /** The memory goes with the slot. */
+  async close(): Promise<void> {
+    this.truncate(0);
+  }
+
+  #stretch(rows: Block["rows"], from: number, count: number): Block["rows"] {
+    return rows.subarray(from * this.#d, (from + count) * this.#d);
+  }
+
   #views(name: "past" | "present", from: number, count: number): Record<string, TensorData> {
-    const d = this.#d;
-    const shape = [count, d];
+    const shape = [count, this.#d];
     const views: Record<string, TensorData> = {};
     for (const block of this.#blocks) {
-      const data = block.rows.subarray(from * d, (from + count) * d);
+      const data = this.#stretch(block.rows, from, count);
       views[block[name]] = { dtype: this.#type, shape, data } as TensorData;
     }
     return views;
   }
 }
 
-/** The slots of one model: as many sequences as it may hold at once, their memory kept and used again. */
-export class KvCache {
+/** @throws RangeError: whoever plans a request counts its tokens before */
+export function requireRoom(slot: KvSlot, count: number): void {
+  if (slot.length + count > slot.capacity) throw new RangeError("the cache has no room for so many tokens");
+}
+
+export const tokensOf = (rows: KvRows, d: number): number => (rows[0]?.length ?? 0) / d;
+
+/** Caches in this process's memory. */
+export class HostKvMemory implements KvMemory {
+  readonly stepTokens = Number.POSITIVE_INFINITY;
   readonly #config: LanguageConfig;
-  readonly #shape: KvShape;
-  readonly #free: KvSlot[] = [];
-  #taken = 0;
+  readonly #type: KvType;
 
-  constructor(config: LanguageConfig, shape: KvShape) {
+  constructor(config: LanguageConfig, type: KvType) {
     this.#config = config;
-    this.#shape = shape;
+    this.#type = type;
   }
 
-  /** An empty slot, to be given back. @throws OryxError `busy` when all are taken, `out_of_memory`. */
-  acquire(): KvSlot {
-    if (this.#taken === this.#shape.slots) {
-      const remedy = "close a conversation, or load the model with more `conversations`";
-      throw new OryxError("busy", `the model already holds ${this.#shape.slots} conversations`, remedy);
-    }
-    const slot = this.#free.pop() ?? this.#allocate();
-    this.#taken++;
-    return slot;
-  }
-
-  #allocate(): KvSlot {
+  slot(capacity: number): KvSlot {
     try {
-      return new KvSlot(this.#config, this.#shape.capacity, this.#shape.type);
+      return new HostKvSlot(this.#config, capacity, this.#type);
     } catch (cause) {
       const { layers, kvHeads, headDim } = this.#config;
-      const { capacity, type } = this.#shape;
-      const bytes = 2 * layers * kvHeads * headDim * capacity * DTYPE_BYTES[type];
+      const bytes = 2 * layers * kvHeads * headDim * capacity * DTYPE_BYTES[this.#type];
       const gigabytes = (bytes / 1e9).toFixed(1);
       const problem = `a conversation of ${capacity} tokens takes ${gigabytes} GB, which cannot be had`;
       throw new OryxError("out_of_memory", problem, "load the model with fewer contextTokens", { cause });
     }
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** The slots of one model: as many sequences as it may hold at once, their memory kept and used again. */
+export class KvCache {
+  readonly #slots: number;
+  readonly #make: () => KvSlot;
+  readonly #free: KvSlot[] = [];
+  #taken = 0;
+
+  /** @param slots how many may be taken at once @param make makes an empty one */
+  constructor(slots: number, make: () => KvSlot) {
+    this.#slots = slots;
+    this.#make = make;
+  }
+
+  /** An empty slot, to be given back. @throws OryxError `busy` when all are taken, `out_of_memory`. */
+  acquire(): KvSlot {
+    if (this.#taken === this.#slots) {
+      const remedy = "close a conversation, or load the model with more `conversations`";
+      throw new OryxError("busy", `the model already holds ${this.#slots} conversations`, remedy);
+    }
+    const slot = this.#free.pop() ?? this.#make();
+    this.#taken++;
+    return slot;
   }
 
   release(slot: KvSlot): void {

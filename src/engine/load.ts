@@ -2,13 +2,15 @@ import type { StoredTensor } from "../core/tensor.ts";
 import { type Tensor, weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import type { Pace } from "../model/language.ts";
-import { type KvType, languageGraph, visionGraph } from "../model/oryx.ts";
+import { type KvType, languageGraph, residentLanguageGraph, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
 import { type IntegerStorage, type Matrix, PARTS, Params } from "../nn/params.ts";
 import { emitOnnx } from "../onnx/emit.ts";
-import type { Runtime } from "../runtime/session.ts";
+import type { Runtime, RuntimeModel } from "../runtime/session.ts";
 import { Decoder } from "./decoder.ts";
 import { VisionEncoder } from "./encoder.ts";
+import { HostKvMemory } from "./kv.ts";
+import { DeviceKvMemory } from "./kv-device.ts";
 
 /** What a model is made from: its shapes, and its tensors by the checkpoint's names. */
 export interface ModelSource {
@@ -63,23 +65,69 @@ export interface DecoderOptions {
   kv?: KvType | undefined;
   /** Load matrices that are stored both ways twice, for speed; else their int4 form alone. Default true. */
   both?: boolean | undefined;
+  /** Told of each graph before it is loaded, with its weights. */
+  onLoad?: ((part: LoadedPart, model: RuntimeModel) => void) | undefined;
 }
 
+/** The two halves of a model, each with graphs of its own. */
+export type LoadedPart = "language" | "vision";
+
+/** Heads whose width is no multiple of this are unknown to the kernels that extend a cache on the device. */
+const RESIDENT_HEAD_UNIT = 8;
+
 /**
- * Describes the language model, emits it and loads it. A checkpoint that stores its matrices both ways is loaded
- * twice: prefill is bound by arithmetic and takes int8, decode is bound by bytes and takes int4.
+ * Describes the language model, emits it and loads it. Where the runtime's device keeps a cache in its own memory, it
+ * is left there, if it is one of f32. A checkpoint that stores its matrices both ways is loaded twice elsewhere:
+ * prefill is bound by arithmetic and takes int8, decode is bound by bytes and takes int4.
  */
 export async function loadDecoder(
   runtime: Runtime,
   source: Pick<ModelSource, "config" | "language">,
-  { kv = "f32", both = true }: DecoderOptions = {},
+  options: DecoderOptions = {},
 ): Promise<Decoder> {
-  const load = (prefer: IntegerStorage, pace: Pace) =>
-    runtime.load(emitOnnx(languageGraph(storedParams(source.language, prefer), source.config, kv, pace)));
-  const decode = await load("int4", "steps");
-  if (!both || !storesBoth(source.language)) return new Decoder({ prefill: decode, decode }, source.config);
+  const { kv = "f32" } = options;
+  const fits = kv === "f32" && source.config.headDim % RESIDENT_HEAD_UNIT === 0;
+  const stepTokens = fits ? await runtime.residentTokens() : 0;
+  return stepTokens > 0
+    ? loadResidentDecoder(runtime, source, stepTokens, options)
+    : loadHostDecoder(runtime, source, options);
+}
+
+async function loadResidentDecoder(
+  runtime: Runtime,
+  { config, language }: Pick<ModelSource, "config" | "language">,
+  stepTokens: number,
+  { onLoad }: DecoderOptions,
+): Promise<Decoder> {
+  const model = emitOnnx(residentLanguageGraph(storedParams(language), config));
+  onLoad?.("language", model);
+  const session = await runtime.load(model);
   try {
-    return new Decoder({ prefill: await load("int8", "prompts"), decode }, source.config);
+    const memory = await DeviceKvMemory.create(runtime, config, stepTokens);
+    return new Decoder({ prefill: session, decode: session }, config, memory);
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
+
+async function loadHostDecoder(
+  runtime: Runtime,
+  source: Pick<ModelSource, "config" | "language">,
+  { kv = "f32", both = true, onLoad }: DecoderOptions,
+): Promise<Decoder> {
+  const memory = new HostKvMemory(source.config, kv);
+  const load = (prefer: IntegerStorage, pace: Pace) => {
+    const model = emitOnnx(languageGraph(storedParams(source.language, prefer), source.config, kv, pace));
+    onLoad?.("language", model);
+    return runtime.load(model);
+  };
+  const decode = await load("int4", "steps");
+  if (!both || !storesBoth(source.language)) {
+    return new Decoder({ prefill: decode, decode }, source.config, memory);
+  }
+  try {
+    return new Decoder({ prefill: await load("int8", "prompts"), decode }, source.config, memory);
   } catch (error) {
     await decode.close();
     throw error;
@@ -87,10 +135,16 @@ export async function loadDecoder(
 }
 
 /** Describes the vision tower, compressor and projector, emits and loads them. */
-export async function loadEncoder(runtime: Runtime, source: ModelSource): Promise<VisionEncoder> {
+export async function loadEncoder(
+  runtime: Runtime,
+  source: ModelSource,
+  { onLoad }: Pick<DecoderOptions, "onLoad"> = {},
+): Promise<VisionEncoder> {
   const connector = storedParams(source.language).at("model");
   const graph = visionGraph(storedParams(source.vision), connector, source.visionShape);
-  return new VisionEncoder(await runtime.load(emitOnnx(graph)), source.config.hiddenSize);
+  const model = emitOnnx(graph);
+  onLoad?.("vision", model);
+  return new VisionEncoder(await runtime.load(model), source.config.hiddenSize);
 }
 
 /** Loads both; when one fails, the other is released. */
@@ -101,7 +155,7 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const decoder = await loadDecoder(runtime, source, options);
   try {
-    return { decoder, encoder: await loadEncoder(runtime, source) };
+    return { decoder, encoder: await loadEncoder(runtime, source, options) };
   } catch (error) {
     await decoder.close();
     throw error;

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { KINDS, type Kind, type WorldOptions, type WorldTurn } from "../world/sample.ts";
+import { FIRST_TRAINING_SEED } from "../world/seeds.ts";
 import { evaluateWorld } from "./evaluate.ts";
 import type { Answerer } from "./question.ts";
 import { worldTable } from "./report.ts";
-import { FIRST_TRAINING_SEED, MOST } from "./seeds.ts";
+import { MOST } from "./seeds.ts";
 import { COLUMNS, TOPICS, type World } from "./world.ts";
 
 const DOT = { width: 1, height: 1, data: Uint8Array.of(1, 2, 3) };

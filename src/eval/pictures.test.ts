@@ -23,6 +23,14 @@ describe("pictures of the world", () => {
     expect(video).toMatchObject({ kind: "video", video: { timesS: [0, 0.5], width: 32 } });
   });
 
+  it("are written once where a film stands still", async () => {
+    const [a, b] = [plain(32, 16, 1), plain(32, 16, 2)];
+    const item = await mediaItem({ modality: "video_long", pictures: [a, b, a], timesS: [0, 1, 2] });
+    const [first, second, third] = (item as { frames: { source: unknown }[] }).frames;
+    expect(third?.source).toBe(first?.source);
+    expect(second?.source).not.toEqual(first?.source);
+  });
+
   it("stand side by side on a sheet", () => {
     const sheet = contactSheet([plain(4, 3, 10), plain(4, 3, 20), plain(4, 3, 30)], 2);
     expect([sheet.width, sheet.height]).toEqual([10, 8]);

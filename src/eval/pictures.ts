@@ -11,11 +11,16 @@ export async function png({ width, height, data }: RgbImage): Promise<Uint8Array
     .toBuffer();
 }
 
-/** What the miniature world shows, as a request takes it: an image file, or a list of timestamped ones. */
+/**
+ * What the miniature world shows, as a request takes it: an image file, or a list of timestamped ones. Frames that are
+ * the same object are the same file.
+ */
 export async function mediaItem({ modality, pictures, timesS }: WorldMedia): Promise<MediaItem> {
-  const files = await Promise.all(pictures.map(png));
-  if (modality === "image") return files[0] as Uint8Array;
-  return { frames: files.map((source, i) => ({ source, timeS: timesS[i] })) };
+  const distinct = [...new Set(pictures)];
+  const files = new Map(await Promise.all(distinct.map(async (p) => [p, await png(p)] as const)));
+  const sources = pictures.map((picture) => files.get(picture) as Uint8Array);
+  if (modality === "image") return sources[0] as Uint8Array;
+  return { frames: sources.map((source, i) => ({ source, timeS: timesS[i] })) };
 }
 
 /** Pictures beside and below one another, in reading order, with a grey line between them. */

@@ -1,13 +1,9 @@
-/**
- * Seeds below this are for evaluation: recipes draw theirs from above (src/recipe/world-data.ts). So no picture that
- * is asked about was ever learnt from, however long a model was trained.
- */
-export const FIRST_TRAINING_SEED = 2 ** 32;
+import { FIRST_TRAINING_SEED } from "../world/seeds.ts";
 
-/** Samples looked at for one topic of one evaluation, topics, and evaluations: their product is the bound above. */
+/** Samples looked at for one topic of one evaluation, topics, and as many evaluations as leave training's seeds alone. */
 const SAMPLES = 2 ** 16;
 export const MOST_TOPICS = 2 ** 4;
-const EVALUATIONS = 2 ** 12;
+const EVALUATIONS = FIRST_TRAINING_SEED / (SAMPLES * MOST_TOPICS);
 
 /** Limits of what may be asked for: at least every 32nd sample has the question that is wanted. */
 export const MOST = { seed: EVALUATIONS - 1, count: SAMPLES / 32 } as const;

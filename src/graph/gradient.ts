@@ -10,8 +10,7 @@ import { reduceGradients } from "./gradients/reduce.ts";
 import { type Rule, zeros } from "./gradients/rule.ts";
 import { add, type OpName } from "./ops.ts";
 import { inOrder, outputsOf, TensorMap } from "./order.ts";
-import { Recomputation } from "./recompute.ts";
-import { type Apply, label, type Operand, Tensor } from "./tensor.ts";
+import { type Apply, label, Tensor } from "./tensor.ts";
 
 /** How gradients pass each operation. A table without one of them does not compile. */
 export const GRADIENTS: Readonly<Record<OpName, Rule>> = {
@@ -36,22 +35,15 @@ export interface Seed {
  * graph through the seeds alone. The result is more graph, of ordinary operations; only what lies between the seeds
  * and `wrt` takes part.
  *
- * @param kept where it is not empty, forward values that lie behind one of these tensors are not kept for the backward
- * pass, but computed again, stretch by stretch from one kept tensor to the next, when it comes to them.
  * @returns for each of `wrt` a tensor of its type and shape: zeros where no seed depends on it
  * @throws OryxError `gradient_missing` when the only way leads through an operation that has none;
  * `graph_shape`, `graph_dtype` when an upstream gradient does not fit its tensor, or a tensor holds no real numbers.
  */
-export function gradients(
-  seeds: readonly Seed[],
-  wrt: readonly Tensor[],
-  kept: readonly Tensor[] = [],
-): Tensor[] {
+export function gradients(seeds: readonly Seed[], wrt: readonly Tensor[]): Tensor[] {
   for (const { of, upstream } of seeds) checkSeed(of, upstream);
   for (const t of wrt) checkReal(t);
   const applies = inOrder(seeds.map(({ of }) => of));
   const dependent = dependents(applies, wrt);
-  const again = new Recomputation(applies, kept);
   const sums = new TensorMap<Tensor>();
   const addTo = (t: Tensor, g: Tensor) => {
     const known = sums.get(t);
@@ -63,18 +55,13 @@ export function gradients(
     const outputs = outputsOf(a);
     if (outputs.every((y) => sums.get(y) === undefined)) continue;
     const upstream = outputs.map((y) => sums.get(y) ?? zeros(y));
-    const read = <T extends Operand>(x: T) => again.of(x, a, upstream) as T;
-    const found = ruleOf(a)({
-      operands: a.operands.map(read),
-      attributes: a.attributes,
-      outputs: outputs.map(read),
-      upstream,
-    });
-    a.operands.forEach((x, i) => {
+    const { operands, attributes } = a;
+    const found = ruleOf(a)({ operands, attributes, outputs, upstream });
+    operands.forEach((x, i) => {
+      if (!(x instanceof Tensor) || !dependent.has(x)) return;
       const g = found[i];
-      if (g === undefined || !(x instanceof Tensor) || !dependent.has(x)) return;
-      if (!isReal(x)) throw missing(a);
-      addTo(x, g);
+      if (isReal(x) !== (g !== undefined)) throw missing(a);
+      if (g !== undefined) addTo(x, g);
     });
   }
   return wrt.map((t) => sums.get(t) ?? zeros(t));

@@ -80,6 +80,36 @@ export function intsAttribute(attributes: Attributes, name: string): readonly nu
   return a.ints;
 }
 
+/** What an operation may be given here, of all that ONNX lets it be given. */
+export interface Described {
+  /** Operands, at most. */
+  operands: number;
+  /** Attributes of any value. */
+  free?: readonly string[];
+  /** Attributes that must have this value: shapes and gradients are described for no other. */
+  fixed?: Readonly<Record<string, number | string>>;
+}
+
+/**
+ * Throws when an operation is given more than is described of it: a mask, a step, an axis that ONNX Runtime would heed,
+ * and that its gradient would silently do without.
+ */
+export function onlyDescribed(
+  op: string,
+  operands: readonly Operand[],
+  attributes: Attributes,
+  { operands: most, free = [], fixed = {} }: Described,
+): void {
+  if (operands.length > most) throw mismatch(op, operands, `at most ${most} operands are described`);
+  for (const name of new Set([...Object.keys(attributes), ...Object.keys(fixed)])) {
+    if (free.includes(name)) continue;
+    const [value] = Object.values(attributes[name] ?? {});
+    if (value === undefined || value !== fixed[name]) {
+      throw mismatch(op, operands, `it is not described with the attribute ${name} = ${value}`);
+    }
+  }
+}
+
 /** Applies an operation and returns all its outputs. */
 export function applyAll(op: Op, operands: readonly Operand[], attributes: Attributes = {}): Tensor[] {
   const types = op.infer(operands, attributes);

@@ -23,6 +23,13 @@ export interface FramesOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Where the key frames of a film are, as far as it matters for the time that decoding takes. */
+export interface VideoPace {
+  framesPerSecond: number;
+  /** Seconds between key frames, from which decoding has to start. */
+  keyIntervalS: number;
+}
+
 /** An opened video: what its headers say, and its frames at chosen times. */
 export interface Video {
   /** Displayed size in pixels, after rotation and pixel aspect. */
@@ -34,6 +41,8 @@ export interface Video {
   readonly timesS?: readonly number[];
   /** Codec as the field names it ("h264", "vp9", …) or "frames" for a list of image files. */
   readonly codec: string;
+  /** What its index tells of the work of decoding, where there is one that is read here. */
+  pace?(): Promise<VideoPace>;
   /** The frame on show at each time (times ascending, in seconds), streamed: the whole film is never in memory. */
   frames(timesS: readonly number[], options?: FramesOptions): AsyncGenerator<VideoFrame, void, undefined>;
   /** Frees file handles and decoders; a second call does nothing. */

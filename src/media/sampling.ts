@@ -31,7 +31,7 @@ export function sampleTimes({ durationS, fps = 1, maxFrames = 64 }: SamplingOpti
     "a whole number from 1",
   );
 
-  return uniformIndices(candidateCount(durationS, fps), maxFrames).map((candidate) => candidate / fps);
+  return uniformIndices(candidateFrames(durationS, fps), maxFrames).map((candidate) => candidate / fps);
 }
 
 /** At most `most` of the numbers 0 … count - 1, spread evenly: all of them, or floor(linspace(0, count - 1, most)). */
@@ -46,7 +46,7 @@ export function uniformIndices(count: number, most: number): number[] {
 }
 
 /** How many of 0, 1/fps, 2/fps, … come before the end; at least 1. */
-function candidateCount(durationS: number, fps: number): number {
+export function candidateFrames(durationS: number, fps: number): number {
   const count = Math.max(1, Math.ceil(durationS * fps));
   // The product may round up past a whole number; the candidate there would not be inside the film.
   return count > 1 && (count - 1) / fps >= durationS ? count - 1 : count;

@@ -12,6 +12,7 @@ import {
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { YuvMatrix } from "./colour.ts";
+import type { VideoPace } from "./media.ts";
 import { type Container, isMatroskaCut } from "./video-container.ts";
 import type { VideoCodec, VideoDecoderConfig } from "./video-decoder.ts";
 import type { VideoFile } from "./video-file.ts";
@@ -41,6 +42,14 @@ const MATRICES: Readonly<Record<string, YuvMatrix>> = {
   bt470bg: "bt601",
   "bt2020-ncl": "bt2020",
 };
+
+/** Places in a film at which its pace is looked up, as shares of it. */
+const PACE_SAMPLES = [0, 0.3, 0.6, 0.9];
+
+/** Frames a second of a film that does not say how long each is on show. */
+const USUAL_RATE = 30;
+
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 const METADATA = { metadataOnly: true };
 
@@ -131,6 +140,23 @@ export class VideoTrack {
       const key = (await sink.getKeyPacket(packet.timestamp, METADATA)) ?? first;
       return { id: packet.sequenceNumber, timestampS: packet.timestamp, key };
     });
+  }
+
+  /** How many frames a second there are, and how far key frames lie apart: looked up at a few places. */
+  async pace(): Promise<VideoPace> {
+    const { first, endS, durationS } = this.header;
+    const [frames, intervals]: [number[], number[]] = [[], []];
+    for (const share of PACE_SAMPLES) {
+      await this.#ask(async (sink) => {
+        const packet = (await sink.getPacket(first.timestamp + share * durationS, METADATA)) ?? first;
+        const key = (await sink.getKeyPacket(packet.timestamp, METADATA)) ?? first;
+        const next = await sink.getNextKeyPacket(key, METADATA);
+        if (packet.duration > 0) frames.push(packet.duration);
+        intervals.push(Math.max(0, (next?.timestamp ?? endS) - key.timestamp));
+      });
+    }
+    const frameS = frames.length > 0 ? mean(frames) : 0;
+    return { framesPerSecond: frameS > 0 ? 1 / frameS : USUAL_RATE, keyIntervalS: mean(intervals) };
   }
 
   /** A packet with its data; null when the file ends before it. @throws OryxError `media_malformed` */

@@ -342,3 +342,18 @@ describe("files that are no good", () => {
     await expect(openVideo({ bytes })).rejects.toMatchObject({ code: "media_too_large" });
   });
 });
+
+describe("a film's pace", () => {
+  it.each([
+    ["h264-bframes.mp4", 25, 2],
+    ["h264-fragmented.mp4", 25, 1],
+    ["av1.webm", 25, 1],
+  ])(
+    "of %s is %d frames a second, with key frames %d s apart",
+    async (name, framesPerSecond, keyIntervalS) => {
+      const pace = await withVideo(name, (video) => video.pace?.() ?? Promise.reject());
+      expect(pace.framesPerSecond).toBeCloseTo(framesPerSecond, 3);
+      expect(pace.keyIntervalS).toBeCloseTo(keyIntervalS, 3);
+    },
+  );
+});

@@ -1,6 +1,6 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { toRgb } from "./colour.ts";
-import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame } from "./media.ts";
+import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame, VideoPace } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
 import { inSteps, type Steps } from "./steps.ts";
 import { type Container, containerOf } from "./video-container.ts";
@@ -82,6 +82,11 @@ class DemuxedVideo implements Video {
     this.#file = file;
     this.#track = track;
     this.#makeDecoder = makeDecoder;
+  }
+
+  pace(): Promise<VideoPace> {
+    this.#requireOpen();
+    return this.#track.pace();
   }
 
   async *frames(

@@ -1,12 +1,18 @@
 import { symbol, times } from "../graph/dim.ts";
-import { cast, concat, gather } from "../graph/ops.ts";
+import { type CacheOperands, cast, concat, gather } from "../graph/ops.ts";
 import { type Graph, input, type Tensor } from "../graph/tensor.ts";
-import type { KeysValues } from "../nn/attention.ts";
 import { embedding } from "../nn/layers.ts";
 import type { Params } from "../nn/params.ts";
 import type { LanguageConfig } from "./config.ts";
 import { compress, project, type Regions, withNewlines } from "./connector.ts";
-import { attentionOverCache, languageModel, logitsAt, type Pace } from "./language.ts";
+import {
+  type Attention,
+  attentionInPlace,
+  attentionOverCache,
+  languageModel,
+  logitsAt,
+  type Pace,
+} from "./language.ts";
 import { oryxViT, PATCH, type VisionShape } from "./vit.ts";
 
 /**
@@ -56,14 +62,16 @@ export function connect(
 /** Types in which keys and values may be cached: f16 halves the cache, at three digits of precision. */
 export type KvType = "f32" | "f16";
 
-/** Name of one KV head's keys or values among the language graph's inputs (`past`) and outputs (`present`). */
-export function cacheName(
-  which: "past" | "present",
-  layer: number,
-  part: "keys" | "values",
-  head: number,
-): string {
-  return `${which}.${layer}.${part}.${head}`;
+/** The two parts of a layer's cache, in the order in which they are named. */
+export const CACHE_PARTS = ["keys", "values"] as const;
+export type CachePart = (typeof CACHE_PARTS)[number];
+
+/**
+ * Name of a layer's keys or values, or of one KV head's, among the language graph's inputs (`past`) and outputs
+ * (`present`).
+ */
+export function cacheName(which: "past" | "present", layer: number, part: CachePart, head?: number): string {
+  return `${which}.${layer}.${part}${head === undefined ? "" : `.${head}`}`;
 }
 
 /**
@@ -82,33 +90,59 @@ export function languageGraph(
   kv: KvType = "f32",
   pace: Pace = "steps",
 ): Graph {
-  const p = root.at("model");
-  const length = symbol("length");
-  const ids = input("ids", "i64", [symbol("texts")]);
-  const visual = input("visual", "f32", [symbol("visuals"), config.hiddenSize]);
-  const order = input("order", "i64", [length]);
-  const x = gather(concat([embedding(p.at("embed_tokens"), ids), visual], 0), order);
-  const past = cache(config, (name) => cast(input(name, kv, [symbol("cached"), config.headDim]), "f32"));
-  const { attention, present } = attentionOverCache(config, input("positions", "i64", [length]), past, pace);
-  const hidden = languageModel(p, config, x, attention);
-  const outputs: Record<string, Tensor> = {
-    logits: logitsAt(root, config, hidden, input("rows", "i64", [symbol("chosen")])),
-  };
-  present.forEach((layer, l) => {
-    for (const part of ["keys", "values"] as const) {
-      layer[part].forEach((t, h) => {
-        outputs[cacheName("present", l, part, h)] = cast(t, kv);
+  const past = layerCaches(config, (layer) => {
+    const heads = (part: CachePart) =>
+      Array.from({ length: config.kvHeads }, (_, head) =>
+        cast(input(cacheName("past", layer, part, head), kv, [symbol("cached"), config.headDim]), "f32"),
+      );
+    return { keys: heads("keys"), values: heads("values") };
+  });
+  const positions = input("positions", "i64", [symbol("length")]);
+  const { attention, present } = attentionOverCache(config, positions, past, pace);
+  const outputs: Record<string, Tensor> = { logits: logits(root, config, attention) };
+  present.forEach((cache, layer) => {
+    for (const part of CACHE_PARTS) {
+      cache[part].forEach((rows, head) => {
+        outputs[cacheName("present", layer, part, head)] = cast(rows, kv);
       });
     }
   });
   return { outputs, sizes: [] };
 }
 
-function cache(config: LanguageConfig, make: (name: string) => Tensor): KeysValues[] {
-  const heads = (layer: number, part: "keys" | "values") =>
-    Array.from({ length: config.kvHeads }, (_, h) => make(cacheName("past", layer, part, h)));
-  return Array.from({ length: config.layers }, (_, l) => ({
-    keys: heads(l, "keys"),
-    values: heads(l, "values"),
-  }));
+/**
+ * Tokens to logits, over a cache that stays in the device's memory.
+ *
+ * Inputs: those of {@link languageGraph}, but for the cache, which is `past.L.keys` and `past.L.values` [1, kvHeads,
+ * capacity, d]; `last` i32 [1], the position of the step's last token; `total` i32 [1], the tokens cached behind it.
+ * Outputs: `logits` [chosen, vocabulary]; `present.L.keys` and `present.L.values`, to be given the memory of the inputs.
+ */
+export function residentLanguageGraph(root: Params, config: LanguageConfig): Graph {
+  const [last, total] = [input("last", "i32", [1]), input("total", "i32", [1])];
+  const shape = [1, config.kvHeads, symbol("capacity"), config.headDim];
+  const past = layerCaches(config, (layer): CacheOperands => {
+    const [keys, values] = CACHE_PARTS.map((part) => input(cacheName("past", layer, part), "f32", shape));
+    return { keys: keys as Tensor, values: values as Tensor, last, total };
+  });
+  const positions = input("positions", "i64", [symbol("length")]);
+  const { attention, present } = attentionInPlace(config, positions, past);
+  const outputs: Record<string, Tensor> = { logits: logits(root, config, attention) };
+  present.forEach((cache, layer) => {
+    for (const part of CACHE_PARTS) outputs[cacheName("present", layer, part)] = cache[part];
+  });
+  return { outputs, sizes: [] };
 }
+
+/** Logits [chosen, vocabulary] of the inputs that every language graph has. */
+function logits(root: Params, config: LanguageConfig, attention: Attention): Tensor {
+  const p = root.at("model");
+  const ids = input("ids", "i64", [symbol("texts")]);
+  const visual = input("visual", "f32", [symbol("visuals"), config.hiddenSize]);
+  const order = input("order", "i64", [symbol("length")]);
+  const x = gather(concat([embedding(p.at("embed_tokens"), ids), visual], 0), order);
+  const hidden = languageModel(p, config, x, attention);
+  return logitsAt(root, config, hidden, input("rows", "i64", [symbol("chosen")]));
+}
+
+const layerCaches = <Cache>({ layers }: LanguageConfig, make: (layer: number) => Cache): Cache[] =>
+  Array.from({ length: layers }, (_, layer) => make(layer));

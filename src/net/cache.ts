@@ -6,7 +6,6 @@ import {
   readdir,
   readFile,
   rename,
-  rm,
   stat,
   statfs,
   symlink,
@@ -14,6 +13,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { OryxError } from "../core/errors.ts";
+import { onDisk } from "../files/disk.ts";
 import type { HubFile } from "./listing.ts";
 import type { ModelId } from "./model-id.ts";
 
@@ -53,7 +53,7 @@ export class ModelCache {
   async writeRef(revision: string, commit: string): Promise<void> {
     if (revision === commit) return;
     const path = join(this.folder, "refs", revision);
-    await onDisk(`note the revision ${revision}`, async () => {
+    await inCache(`note the revision ${revision}`, async () => {
       await mkdir(dirname(path), { recursive: true });
       const fresh = `${path}.${randomUUID()}`;
       await writeFile(fresh, commit);
@@ -70,7 +70,7 @@ export class ModelCache {
   async show(commit: string, file: HubFile, makeSymlink: typeof symlink = symlink): Promise<void> {
     const path = join(this.snapshotPath(commit), file.path);
     const blob = this.blobPath(file);
-    await onDisk(`link ${file.path}`, async () => {
+    await inCache(`link ${file.path}`, async () => {
       await mkdir(dirname(path), { recursive: true });
       const fresh = `${path}.${randomUUID()}`;
       await makeSymlink(relative(dirname(path), blob), fresh)
@@ -93,7 +93,7 @@ export class ModelCache {
 
   /** @throws OryxError `disk` when the file system cannot hold what is missing of these files. */
   async requireSpace(files: readonly HubFile[]): Promise<void> {
-    await onDisk("prepare the model cache", async () => {
+    await inCache("prepare the model cache", async () => {
       await mkdir(join(this.folder, "blobs"), { recursive: true });
       let bytes = 0;
       for (const file of files) {
@@ -132,18 +132,7 @@ async function sizeOf(path: string): Promise<number> {
   );
 }
 
-/** Removes what may not be there. */
-export async function discard(path: string): Promise<void> {
-  await rm(path, { force: true });
-}
-
-/** Runs an action on the file system, whose errors become `disk`. */
-export async function onDisk<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (cause) {
-    if (cause instanceof OryxError) throw cause;
-    const problem = `could not ${what}: ${(cause as Error).message}`;
-    throw new OryxError("disk", problem, "check free space and permissions, or set HF_HUB_CACHE", { cause });
-  }
+/** Runs an action on the cache's disk, whose errors become `disk`. */
+export function inCache<T>(what: string, action: () => Promise<T>): Promise<T> {
+  return onDisk(what, action, "check its permissions, or set HF_HUB_CACHE to another disk");
 }

@@ -2,9 +2,9 @@ import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, rename } from "node:fs/promises";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
-import { hasSize, onDisk } from "./cache.ts";
+import { withLock } from "../files/lock.ts";
+import { hasSize, inCache } from "./cache.ts";
 import type { HubFile } from "./listing.ts";
-import { withLock } from "./lock.ts";
 import { connectionError, type HubAccess, hubGet, unreachable, withRetries } from "./request.ts";
 
 /**
@@ -20,7 +20,7 @@ export async function downloadBlob(
   access: HubAccess,
   onBytes: (bytesDone: number) => void,
 ): Promise<void> {
-  await withLock(`${place.blob}.oryx.lock`, access.signal, async () => {
+  await withLock(`${place.blob}.oryx.lock`, { signal: access.signal }, async () => {
     // Whoever held the lock before may have fetched it.
     if (await hasSize(place.blob, file.size)) return;
     const partial = await PartialBlob.open(place.partial, file, access.signal);
@@ -145,7 +145,7 @@ class PartialBlob {
 
   /** Opens what an earlier download left, or an empty file. */
   static async open(path: string, file: HubFile, signal?: AbortSignal): Promise<PartialBlob> {
-    return onDisk(`open ${path}`, async () => {
+    return inCache(`open ${path}`, async () => {
       const handle = await open(path, constants.O_RDWR | constants.O_CREAT);
       const partial = new PartialBlob(path, handle, file);
       try {
@@ -176,7 +176,7 @@ class PartialBlob {
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    await onDisk(`write ${this.#path}`, async () => {
+    await inCache(`write ${this.#path}`, async () => {
       for (let written = 0; written < chunk.length; ) {
         const at = this.#bytesDone + written;
         written += (await this.#handle.write(chunk, written, chunk.length - written, at)).bytesWritten;
@@ -187,7 +187,7 @@ class PartialBlob {
   }
 
   async restart(): Promise<void> {
-    await onDisk(`empty ${this.#path}`, () => this.#handle.truncate(0));
+    await inCache(`empty ${this.#path}`, () => this.#handle.truncate(0));
     this.#hash = startHash(this.file);
     this.#bytesDone = 0;
   }
@@ -199,7 +199,7 @@ class PartialBlob {
 
   /** Makes it the blob, once its bytes are safely on disk. */
   async moveTo(blobPath: string): Promise<void> {
-    await onDisk(`finish ${blobPath}`, async () => {
+    await inCache(`finish ${blobPath}`, async () => {
       await this.#handle.sync();
       await rename(this.#path, blobPath);
     });

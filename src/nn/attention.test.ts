@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Random } from "../core/random.ts";
 import type { TensorData } from "../core/tensor.ts";
 import { symbol } from "../graph/dim.ts";
-import { multiHeadAttention, range, reshape, slice, split } from "../graph/ops.ts";
+import { groupQueryAttention, multiHeadAttention, range, reshape, slice, split } from "../graph/ops.ts";
 import { input, type Tensor } from "../graph/tensor.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import { createNodeRuntime } from "../runtime/node/runtime.ts";
@@ -111,6 +111,66 @@ describe.each(["a few", "many"])(
     });
   },
 );
+
+describe("grouped-query attention that extends a cache in place", () => {
+  const [heads, kvHeads, d, capacity] = [6, 2, 8, 64];
+
+  it("equals the textbook's, step after step", async () => {
+    const rows = (name: string, width: number) => input(name, "f32", [1, symbol("length"), width]);
+    const shape = [1, kvHeads, symbol("capacity"), d];
+    const { attended, keys, values } = groupQueryAttention(
+      rows("q", heads * d),
+      rows("k", kvHeads * d),
+      rows("v", kvHeads * d),
+      {
+        keys: input("keys", "f32", shape),
+        values: input("values", "f32", shape),
+        last: input("last", "i32", [1]),
+        total: input("total", "i32", [1]),
+      },
+    );
+    const outputs = { attended, "more keys": keys, "more values": values };
+    const session = await runtime.load(emitOnnx({ outputs, sizes: [] }));
+    const random = new Random(3);
+    const [allK, allV] = [1, 2].map(() => randomMatrix(random, capacity, kvHeads * d)) as [Matrix, Matrix];
+    const part = (row: number[], head: number) => row.slice(head * d, (head + 1) * d);
+    const cacheShape = [1, kvHeads, capacity, d];
+    const [pastK, pastV] = [
+      await session.allocate("f32", cacheShape),
+      await session.allocate("f32", cacheShape),
+    ];
+    let done = 0;
+    for (const count of [5, 1, 1, 30, 7, 20]) {
+      const q = randomMatrix(random, count, heads * d);
+      const fed = (all: Matrix) => tensor([1, count, kvHeads * d], all.slice(done, done + count));
+      const place = (i: number): TensorData => ({ dtype: "i32", shape: [1], data: Int32Array.of(i) });
+      const inputs = {
+        q: tensor([1, count, heads * d], q),
+        k: fed(allK),
+        v: fed(allV),
+        keys: pastK,
+        values: pastV,
+        last: place(done + count - 1),
+        total: place(done + count),
+      };
+      const result = await session.run(inputs, {
+        attended: "fresh",
+        "more keys": pastK,
+        "more values": pastV,
+      });
+      const expected = q.flatMap((row, i) =>
+        Array.from({ length: heads }, (_, head) => {
+          const kv = Math.floor(head / (heads / kvHeads));
+          const seen = (all: Matrix) => all.slice(0, done + i + 1).map((other) => part(other, kv));
+          return attendByHand(part(row, head), seen(allK), seen(allV));
+        }).flat(),
+      );
+      expectClose((result.attended as TensorData).data, expected);
+      done += count;
+    }
+    await session.close();
+  });
+});
 
 describe("attention within an image", () => {
   it("equals the textbook's, for each image of the batch by itself", async () => {

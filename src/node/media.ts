@@ -1,26 +1,36 @@
 import { OryxError } from "../core/errors.ts";
-import type { OpenedMedia } from "../engine/media.ts";
+import type { OpenedMedia, OpenMedia } from "../engine/media.ts";
 import type { Frame, MediaItem } from "../engine/request.ts";
 import { decodeImage, type ImageInfo, probeImage } from "../media/image.ts";
 import type { MediaSource } from "../media/media.ts";
 import { openVideo } from "../media/video.ts";
 import { type TimedImage, videoFromFrames } from "../media/video-frames.ts";
+import type { ContentHashes } from "./content.ts";
 
 /** Opens an image or video in Node: what it is, its bytes say, not its name. */
-export async function openMedia(item: MediaItem, signal?: AbortSignal): Promise<OpenedMedia> {
+export const openMedia: OpenMedia = (item, signal) => opened(item, undefined, signal);
+
+/** The same, with the hashes that caches need. */
+export const mediaOpener =
+  (hashes: ContentHashes): OpenMedia =>
+  (item, signal) =>
+    opened(item, hashes, signal);
+
+async function opened(item: MediaItem, hashes?: ContentHashes, signal?: AbortSignal): Promise<OpenedMedia> {
   if (typeof item === "object" && "frames" in item) {
-    return {
-      kind: "video",
-      name: item.name ?? "frames",
-      video: await videoFromFrames(item.frames.map(timedImage)),
-    };
+    const frames = item.frames.map(timedImage);
+    const video = await videoFromFrames(frames);
+    return { kind: "video", name: item.name ?? "frames", video, content: hashes?.frames(frames) };
   }
   const source = sourceOf(item);
+  const content = hashes?.media(source);
   const name = typeof source === "string" ? source : (source.name ?? `${source.bytes.length} bytes`);
   const image = await probeIfImage(source);
-  if (image === undefined) return { kind: "video", name, video: await openVideo(source, { signal }) };
+  if (image === undefined)
+    return { kind: "video", name, video: await openVideo(source, { signal }), content };
   const { width, height } = image;
-  return { kind: "image", name, size: { width, height }, decode: (s) => decodeImage(source, { signal: s }) };
+  const decode = (s?: AbortSignal) => decodeImage(source, { signal: s });
+  return { kind: "image", name, size: { width, height }, decode, content };
 }
 
 const sourceOf = (item: MediaSource | Uint8Array): MediaSource =>

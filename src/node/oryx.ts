@@ -3,12 +3,16 @@ import { OryxError } from "../core/errors.ts";
 import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
 import type { SamplingOptions } from "../engine/sampler.ts";
+import { SpeedCache } from "../engine/speed-cache.ts";
 import type { KvType } from "../model/oryx.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Device } from "../runtime/session.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import { openMedia } from "./media.ts";
+import { mediaCacheDir } from "./cache-dir.ts";
+import { type CacheOptions, openCaching } from "./caching.ts";
+import { computedBy } from "./computed-by.ts";
+import { mediaOpener, openMedia } from "./media.ts";
 import { type OpenModel, openModel } from "./open.ts";
 import { PACKAGED_MODEL } from "./packaged.ts";
 
@@ -27,6 +31,11 @@ export interface LoadOptions {
   conversations?: number | undefined;
   /** Where the vision tower is, when it is not in the model folder. */
   visionTower?: string | undefined;
+  /**
+   * What was made of images and videos is kept, so that a further question about them is answered at once, by another
+   * process too. It lies on this machine's disk, for its user alone. `false` keeps nothing; so does ORYX_CACHE=off.
+   */
+  cache?: false | CacheOptions | undefined;
   /** Folder of the hub's cache; default: where HF_HUB_CACHE, HF_HOME or the system says. */
   cacheDir?: string | undefined;
 }
@@ -50,17 +59,27 @@ export class Oryx extends Engine {
   /** Tokens that a conversation may hold. */
   readonly contextTokens: number;
 
-  private constructor(model: OpenModel, contextTokens: number, conversations: number) {
+  private constructor(
+    model: OpenModel,
+    contextTokens: number,
+    conversations: number,
+    cache: false | CacheOptions = {},
+    threads?: number,
+  ) {
     const { checkpoint, tokenizer, decoder, encoder } = model;
+    const dir = cache === false ? undefined : (cache.dir ?? mediaCacheDir(process.env));
+    const caching = dir === undefined ? undefined : openCaching(dir, cache || {}, model.graphs);
     super({
       decoder,
       encoder,
       tokenizer,
-      openMedia,
+      caching,
+      speeds: new SpeedCache(caching?.cache, computedBy(model.graphs, threads)),
+      openMedia: caching ? mediaOpener(caching.hashes) : openMedia,
       close: model.close,
       style: checkpoint.config.family,
       views: checkpoint.config.vision.views,
-      cache: new KvCache(decoder.config, { slots: conversations, capacity: contextTokens, type: model.kv }),
+      cache: new KvCache(conversations, () => decoder.slot(contextTokens)),
       stopIds: stopIds(model),
       sampling: (request) => samplingOptions(request, checkpoint),
     });
@@ -76,14 +95,14 @@ export class Oryx extends Engine {
    */
   static async load(where: string = PACKAGED_MODEL.folder, options: LoadOptions = {}): Promise<Oryx> {
     checkLoad(where, options);
-    const { contextTokens, conversations = DEFAULT_CONVERSATIONS, cacheDir, ...open } = options;
+    const { contextTokens, conversations = DEFAULT_CONVERSATIONS, cacheDir, cache, ...open } = options;
     checkCount("conversations", conversations, 1024);
-    const cache = { cacheDir: cacheDir ?? hubSettings(process.env).cacheDir };
-    const model = await openModel(await resolveModel(where, cache), open);
+    const hub = { cacheDir: cacheDir ?? hubSettings(process.env).cacheDir };
+    const model = await openModel(await resolveModel(where, hub), open);
     try {
       const { maxPositions } = model.decoder.config;
       checkCount("contextTokens", contextTokens ?? maxPositions, maxPositions);
-      return new Oryx(model, contextTokens ?? maxPositions, conversations);
+      return new Oryx(model, contextTokens ?? maxPositions, conversations, cache, open.threads);
     } catch (error) {
       await model.close();
       throw error;
@@ -100,6 +119,17 @@ const LOAD_OPTIONS = z.strictObject({
   kv: z.enum(["f32", "f16"]).optional(),
   libraryPath: z.string().optional(),
   cacheDir: z.string().optional(),
+  cache: z
+    .union([
+      z.literal(false),
+      z.strictObject({
+        dir: z.string().min(1).optional(),
+        maxBytes: z.number().nonnegative().optional(),
+        memoryBytes: z.number().nonnegative().optional(),
+        onProblem: z.custom<unknown>((f) => typeof f === "function", "expected a function").optional(),
+      }),
+    ])
+    .optional(),
 });
 
 /** What the types say, for callers without types. @throws OryxError `bad_option` */
@@ -124,7 +154,7 @@ function checkCount(name: string, value: number, most: number): void {
 }
 
 /** The model's own end tokens; a turn's end always is one, whatever the folder says. */
-function stopIds({ checkpoint, tokenizer }: OpenModel): ReadonlySet<number> {
+export function stopIds({ checkpoint, tokenizer }: OpenModel): ReadonlySet<number> {
   const { generation, config } = checkpoint;
   const ids = generation?.eosTokenIds.length ? generation.eosTokenIds : config.eosTokenIds;
   return new Set([...ids, tokenizer.special("<|im_end|>")]);

@@ -1,26 +1,29 @@
 import { createHash } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { OryxError } from "../core/errors.ts";
 import type { TrainingStyle } from "../data/conversation.ts";
 import { mixture, recordDataset } from "../data/dataset.ts";
 import type { Dataset } from "../data/example.ts";
 import { indexRecords, type RecordIndex } from "../data/record-index.ts";
 import type { OryxConfig } from "../model/config.ts";
 import type { ViewLimits } from "../model/views.ts";
-import type { Kind } from "../world/sample.ts";
+import { openTokenizer } from "../weights/tokenizer.ts";
+import type { WorldOptions } from "../world/sample.ts";
 import { type Recipe, viewsOfStage } from "./recipe.ts";
 import type { Stage } from "./schema.ts";
-import { openTokenizer } from "./tokenizer.ts";
 import { worldDataset } from "./world-data.ts";
 
 /** One source of a stage, as plain data. */
 type SourceSpec =
-  | { from: "world"; kinds: Readonly<Partial<Record<Kind, number>>>; count: number }
+  | { from: "world"; world: WorldOptions; count: number }
   | { from: "records"; file: RecordIndex; root: string };
 
 /** A stage's data as plain data, as it is sent to the threads that prepare examples. */
 export interface StageDataSpec {
   sources: readonly SourceSpec[];
   tokenizerDir: string;
+  /** Tokens that the model knows. */
+  vocabSize: number;
   style: TrainingStyle;
   views: ViewLimits;
   maxTokens: number;
@@ -46,7 +49,8 @@ export async function stageDataSpec(
   const sources: SourceSpec[] = [];
   for (const data of stage.data) {
     if (data.from === "world") {
-      sources.push({ from: "world", kinds: data.kinds, count: data.count });
+      const { kinds, easy, count } = data;
+      sources.push({ from: "world", world: { split: "train", kinds, easy }, count });
       continue;
     }
     const path = resolve(recipe.dir, data.file);
@@ -56,6 +60,7 @@ export async function stageDataSpec(
   return {
     sources,
     tokenizerDir,
+    vocabSize: config.language.vocabSize,
     style: stage.template === "plain" ? "plain" : config.family,
     views: viewsOfStage(stage, config.vision.views),
     maxTokens: stage.maxTokens,
@@ -64,23 +69,29 @@ export async function stageDataSpec(
 }
 
 /** A seed that the recipe's other stages do not have. */
-export function stageSeed(seed: number, stage: string): number {
+function stageSeed(seed: number, stage: string): number {
   return createHash("sha256")
     .update(JSON.stringify([seed, stage]))
     .digest()
     .readUInt32BE();
 }
 
-/** Opens what a spec describes: each source once an epoch. */
+/**
+ * Opens what a spec describes: each source once an epoch.
+ * @throws OryxError `tokenizer_invalid`, also when the model does not know all its tokens; `data_invalid`
+ */
 export async function openStageData(spec: StageDataSpec): Promise<Dataset> {
   const tokenizer = await openTokenizer(spec.tokenizerDir);
+  if (tokenizer.vocabSize > spec.vocabSize) {
+    const problem = `${spec.tokenizerDir} has ${tokenizer.vocabSize} tokens, and the model ${spec.vocabSize}`;
+    throw new OryxError("tokenizer_invalid", problem, "name the tokenizer that the model was made for");
+  }
   const { style, views, maxTokens, seed } = spec;
   const datasets: Dataset[] = [];
   for (const [i, source] of spec.sources.entries()) {
     const common = { style, views, maxTokens, seed: seed + i };
     if (source.from === "world") {
-      const world = { split: "train", kinds: source.kinds } as const;
-      datasets.push(worldDataset({ ...common, count: source.count, world, tokenizer }));
+      datasets.push(worldDataset({ ...common, count: source.count, world: source.world, tokenizer }));
     } else {
       datasets.push(await recordDataset({ ...common, files: [source.file], root: source.root }, tokenizer));
     }

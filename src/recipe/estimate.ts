@@ -1,10 +1,10 @@
+import { OryxError } from "../core/errors.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { PATCH, type VisionShape } from "../model/vit.ts";
 import { PARTS, type Part } from "../train/arena.ts";
-import { factorShapes, isAdapted } from "../train/lora.ts";
-import { type ModelShape, parameterShapes } from "../train/parameters.ts";
-import { partOf, selectNames } from "../train/selection.ts";
+import { arrange, type ModelShape } from "../train/parameters.ts";
+import { partOf } from "../train/selection.ts";
 import type { Stage } from "./schema.ts";
 
 /** What a stage takes, reckoned from shapes alone: nothing is loaded. */
@@ -34,7 +34,7 @@ export interface StageEstimate {
   operations: number;
   /** Bytes on each machine, all of which hold the whole model. */
   memory: { weights: number; gradients: number; optimiser: number; activations: number };
-  /** Seconds on all machines together; undefined when nobody knows their speed. */
+  /** Seconds on all machines together; undefined when their speed is not known. */
   seconds: number | undefined;
 }
 
@@ -64,7 +64,6 @@ export function estimateStage(input: EstimateInput, machines: Machines): StageEs
   const seen = steps * stage.batch;
   const operations = seen * exampleOperations(model, trained, example);
   const speed = machines.operationsPerSecond;
-  const learnt = sum(trained);
   return {
     stage: stage.name,
     model: stage.model as string,
@@ -76,26 +75,39 @@ export function estimateStage(input: EstimateInput, machines: Machines): StageEs
     tokens: seen * example.tokens,
     operations,
     memory: {
-      weights: FLOAT_BYTES * sum(parameters),
-      gradients: FLOAT_BYTES * learnt,
-      optimiser: 2 * FLOAT_BYTES * learnt,
+      ...arenaBytes({ parameters, trained }),
       activations: activationBytes(model.config.language, stage, example),
     },
     seconds: speed === undefined ? undefined : operations / (speed * machines.count),
   };
 }
 
+/** Bytes that a stage's weights, gradients and moments take, whatever its examples are. */
+function arenaBytes({ parameters, trained }: Pick<StageEstimate, "parameters" | "trained">) {
+  const [all, learnt] = [FLOAT_BYTES * sum(parameters), FLOAT_BYTES * sum(trained)];
+  return { weights: all, gradients: learnt, optimiser: 2 * learnt };
+}
+
+/**
+ * Sees to it that a stage's weights, gradients and moments fit into memory, before any is taken.
+ * @param available bytes @throws OryxError `out_of_memory`, `bad_option`
+ */
+export function requireMemory(stage: Stage, model: ModelShape, available: number): void {
+  const { weights, gradients, optimiser } = arenaBytes(countParameters(model, stage));
+  const needed = weights + gradients + optimiser;
+  if (needed <= available) return;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const problem = `stage ${stage.name} takes ${gigabytes(needed)}, and the machine has ${gigabytes(available)}`;
+  throw new OryxError(
+    "out_of_memory",
+    problem,
+    "train fewer parts, or with lora; --dry-run tells what it takes",
+  );
+}
+
 /** Elements of each part, LoRA's factors included, and of those the trained ones. */
 function countParameters(model: ModelShape, { train, lora }: Stage) {
-  const shapes = parameterShapes(model);
-  const selected = selectNames(shapes.keys(), train);
-  if (lora) {
-    for (const name of shapes.keys()) if (isAdapted(name)) selected.delete(name);
-    for (const [name, dims] of factorShapes(shapes, lora)) {
-      shapes.set(name, dims);
-      selected.add(name);
-    }
-  }
+  const { shapes, selected } = arrange(model, { trained: train, lora });
   const parameters = { tower: 0, connector: 0, language: 0 };
   const trained = { tower: 0, connector: 0, language: 0 };
   for (const [name, dims] of shapes) {

@@ -1,7 +1,10 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Example } from "../data/example.ts";
-import { estimateStage } from "./estimate.ts";
-import { costOf, planRecipe } from "./plan.ts";
+import { estimateStage, requireMemory } from "./estimate.ts";
+import { costOf, type Plan, planRecipe, secondsLeftOf } from "./plan.ts";
 import { modelOf, type Recipe, readModelConfig, readRecipe } from "./recipe.ts";
 import type { Stage } from "./schema.ts";
 
@@ -94,8 +97,79 @@ describe("an estimate", () => {
     expect(parameters.language).toBe(7_615_616_512 + 28 * 8 * sides);
   });
 
+  it("is told before any memory is taken that a machine lacks", async () => {
+    const recipe = await readRecipe("recipes/oryx-7b");
+    const stage = recipe.stages[1] as Stage;
+    const model = await readModelConfig(recipe, modelOf(recipe, stage));
+    expect(() => requireMemory(stage, model, 33e9)).not.toThrow();
+    expect(() => requireMemory(stage, model, 32e9)).toThrow(
+      /stage 1a takes 32\.5 GB, and the machine has 32\.0 GB/,
+    );
+  });
+
   it("of a stage that trains what is not there is refused", async () => {
     await expect(estimate({ train: ["model.layers.99.*"] })).rejects.toMatchObject({ code: "bad_option" });
+  });
+});
+
+describe("the plan of records", () => {
+  const GOLDEN = resolve("test/fixtures/oryx-qwen-tiny");
+  const record = (image: string) => ({
+    image,
+    conversations: [
+      { from: "human", value: "<image>\nWhat is it?" },
+      { from: "gpt", value: "A picture." },
+    ],
+  });
+  const planned = async (records: object[] | undefined, source: object = {}) => {
+    const dir = await mkdtemp(join(tmpdir(), "oryx-plan-"));
+    try {
+      const { stages, ...recipe } = JSON.parse(await readFile("recipes/oryx-tiny/recipe.json", "utf8"));
+      const model = { ...recipe.models["oryx-tiny"], config: resolve("recipes/oryx-tiny/config.json") };
+      const data = [{ from: "records", file: "records.json", media: join(GOLDEN, "media"), ...source }];
+      const one = { ...recipe, models: { "oryx-tiny": model }, stages: [{ ...stages[0], data }] };
+      await writeFile(join(dir, "recipe.json"), JSON.stringify(one));
+      if (records) await writeFile(join(dir, "records.json"), JSON.stringify(records));
+      const read = await readRecipe(dir);
+      return (await planRecipe(read, read.stages, ONE, nowhere)).stages[0];
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+  };
+  const estimate = { tokens: 100, labels: 10, patches: 50, pictures: 1 };
+
+  it("that are there counts them, and looks at some, leaving out what a run would", async () => {
+    const plan = await planned([record("image.png"), record("nothing.png"), record("image.png")], {
+      count: 90,
+    });
+    expect(plan).toMatchObject({ examples: 3, steps: 1, example: { pictures: 2 } });
+    expect(plan?.example.tokens).toBeLessThan(2000);
+  });
+
+  it("that are not there, or have an estimate, takes the recipe's word", async () => {
+    const guessed = { examples: 90, example: { tokens: 2048, pictures: 2 } };
+    expect(await planned(undefined, { count: 90 })).toMatchObject(guessed);
+    const told = await planned([record("image.png")], { count: 90, estimate });
+    expect(told).toMatchObject({ examples: 90, example: estimate });
+  });
+
+  it("finds out that nothing can be used, or is known", async () => {
+    await expect(planned([record("nothing.png")])).rejects.toMatchObject({
+      code: "data_invalid",
+      message: expect.stringMatching(/none of 1 examples .*there is no file/),
+    });
+    await expect(planned(undefined)).rejects.toMatchObject({ code: "recipe_invalid" });
+  });
+});
+
+describe("time left", () => {
+  it("in all stages is that of the present one, and of the others by their operations", () => {
+    const stage = (name: string, operations: number) => ({ stage: name, operations, steps: 10 });
+    const plan = { stages: [stage("a", 99), stage("b", 100), stage("c", 50), stage("d", 300)] };
+    const left = (name: string, secondsLeft: number) =>
+      secondsLeftOf(plan as unknown as Plan, { stage: name, secondsLeft, secondsPerStep: 2 });
+    expect(left("b", 6)).toBe(6 + (350 / 100) * 20);
+    expect(left("d", 6)).toBe(6);
   });
 });
 
@@ -107,7 +181,7 @@ describe("the plan of oryx-tiny", () => {
       expect(example.tokens).toBeGreaterThan(example.labels);
       expect(example.patches).toBeGreaterThan(16);
     }
-    expect(stages[3]?.example.pictures).toBeGreaterThan(stages[0]?.example.pictures ?? 0);
+    expect(stages.at(-1)?.example.pictures).toBeGreaterThan(stages[0]?.example.pictures ?? 0);
   });
 
   it("counts an example's patches picture by picture", () => {

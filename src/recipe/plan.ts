@@ -1,8 +1,13 @@
+import { stat } from "node:fs/promises";
+import { resolve as resolvePath } from "node:path";
+import { OryxError, quote } from "../core/errors.ts";
 import { type Example, IGNORED } from "../data/example.ts";
+import { outcomeOf } from "../data/loader.ts";
 import { PATCH } from "../model/vit.ts";
+import type { Progress } from "../train/loop.ts";
 import { openStageData, stageDataSpec } from "./data.ts";
 import { type ExampleCost, estimateStage, type Machines, type StageEstimate } from "./estimate.ts";
-import { examplesOf, modelOf, type Recipe, readModelConfig, stepsOf } from "./recipe.ts";
+import { modelOf, type Recipe, readModelConfig, stepsOf } from "./recipe.ts";
 import type { Stage, StageData } from "./schema.ts";
 import { type ResolveModel, tokenizerDirOf } from "./start.ts";
 
@@ -13,13 +18,14 @@ export interface Plan {
   stages: StageEstimate[];
 }
 
-/** Examples of the world that are made to find out what one takes on average. */
-const WORLD_SAMPLES = 24;
+/** Examples that are made to find out what one takes on average: the world draws them quickly. */
+const SAMPLES = { world: 24, records: 8 } as const;
 
 /**
- * Reckons what each stage takes. Records count as the recipe says; nothing of them is read. The world's examples are
- * sampled.
- * @throws OryxError `recipe_invalid`, `config_invalid`, `bad_option`, `tokenizer_invalid`, `model_missing`
+ * Reckons what each stage takes. Records count as the recipe estimates them, and nothing of them is read; without an
+ * estimate they are counted and some of them made into examples if they are there, as some of the world's are.
+ * @throws OryxError `recipe_invalid`, `config_invalid`, `bad_option`, `tokenizer_invalid`, `model_missing`,
+ *   `data_invalid`
  */
 export async function planRecipe(
   recipe: Recipe,
@@ -30,59 +36,114 @@ export async function planRecipe(
   const estimates: StageEstimate[] = [];
   for (const stage of stages) {
     const model = await readModelConfig(recipe, modelOf(recipe, stage));
-    const examples = examplesOf(stage);
-    const example = await averageCost(recipe, stage, resolve);
+    const { examples, example } = await costOfStage(recipe, stage, resolve);
     const steps = stepsOf(stage, examples);
     estimates.push(estimateStage({ stage, model, examples, steps, example }, machines));
   }
   return { recipe: recipe.name, machines, stages: estimates };
 }
 
-/** What an example of a stage takes, each source counted by its examples. */
-async function averageCost(recipe: Recipe, stage: Stage, resolve: ResolveModel): Promise<ExampleCost> {
-  const total = { tokens: 0, labels: 0, patches: 0, pictures: 0 };
-  const examples = examplesOf(stage);
+/** Examples of an epoch, and what one of them takes on average. */
+interface Cost {
+  examples: number;
+  example: ExampleCost;
+}
+
+/** What a stage's sources take together, each counted by its examples. */
+async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel): Promise<Cost> {
+  const costs: Cost[] = [];
   for (const source of stage.data) {
-    const cost =
-      source.from === "world"
-        ? await sampledCost(recipe, { ...stage, data: [source] }, resolve)
-        : guessedCost(source, stage);
-    for (const key of KEYS) total[key] += (cost[key] * source.count) / examples;
+    const isSampled =
+      source.from === "world" || (source.estimate === undefined && (await isThere(recipe, source)));
+    const one = { ...stage, data: [source] };
+    costs.push(
+      isSampled ? await sampledCost(recipe, one, source.from, resolve) : estimatedCost(source, stage),
+    );
   }
-  return total;
+  const examples = costs.reduce((sum, cost) => sum + cost.examples, 0);
+  const example = { tokens: 0, labels: 0, patches: 0, pictures: 0 };
+  for (const key of KEYS) {
+    for (const cost of costs) example[key] += (cost.example[key] * cost.examples) / examples;
+  }
+  return { examples, example };
 }
 
 const KEYS = ["tokens", "labels", "patches", "pictures"] as const;
 
+type RecordsSource = StageData & { from: "records" };
+
+const isThere = async (recipe: Recipe, { file }: RecordsSource): Promise<boolean> =>
+  (await stat(resolvePath(recipe.dir, file)).catch(() => undefined)) !== undefined;
+
 /** Records of which the recipe tells nothing are taken for half as long as they may be, one half visual. */
-function guessedCost({ estimate }: StageData & { from: "records" }, { maxTokens }: Stage): ExampleCost {
-  return estimate ?? { tokens: maxTokens / 2, labels: maxTokens / 32, patches: maxTokens / 4, pictures: 2 };
+function estimatedCost({ file, count, estimate }: RecordsSource, { maxTokens }: Stage): Cost {
+  if (count === undefined) {
+    const problem = `there is no file ${quote(file)}, and the recipe has no count of its records`;
+    throw new OryxError("recipe_invalid", problem, "put the file there, or give a count");
+  }
+  const guess = { tokens: maxTokens / 2, labels: maxTokens / 32, patches: maxTokens / 4, pictures: 2 };
+  return { examples: count, example: estimate ?? guess };
 }
 
-async function sampledCost(recipe: Recipe, stage: Stage, resolve: ResolveModel): Promise<ExampleCost> {
+/** The mean over some examples of a stage of one source, without those that a run would skip. */
+async function sampledCost(
+  recipe: Recipe,
+  stage: Stage,
+  from: StageData["from"],
+  resolve: ResolveModel,
+): Promise<Cost> {
   const model = modelOf(recipe, stage);
   const { config } = await readModelConfig(recipe, model);
   const tokenizer = await tokenizerDirOf(recipe, model, resolve);
   const data = await openStageData(await stageDataSpec(recipe, stage, config, tokenizer));
-  const total = { tokens: 0, labels: 0, patches: 0, pictures: 0 };
   try {
-    for (let i = 0; i < WORLD_SAMPLES; i++) {
-      const cost = costOf(await data.example(Math.floor((i * data.length) / WORLD_SAMPLES)));
-      for (const key of KEYS) total[key] += cost[key] / WORLD_SAMPLES;
+    const wanted = Math.min(SAMPLES[from], data.length);
+    const costs: ExampleCost[] = [];
+    let fault = "";
+    for (let i = 0; i < wanted; i++) {
+      const outcome = await outcomeOf(data, Math.floor((i * data.length) / wanted));
+      if ("example" in outcome) costs.push(costOf(outcome.example));
+      else fault = outcome.skipped.problem;
     }
+    if (costs.length === 0) {
+      const problem = `stage ${stage.name}: none of ${wanted} examples can be used, the last because ${fault}`;
+      throw new OryxError("data_invalid", problem, "look at the paths, and at what the recipe allows");
+    }
+    const mean = (key: keyof ExampleCost) => costs.reduce((sum, cost) => sum + cost[key], 0) / costs.length;
+    const [tokens, labels, patches, pictures] = [
+      mean("tokens"),
+      mean("labels"),
+      mean("patches"),
+      mean("pictures"),
+    ];
+    return { examples: data.length, example: { tokens, labels, patches, pictures } };
   } finally {
     await data.close();
   }
-  return total;
 }
 
-/** What one example takes. */
+/** What one example takes; pictures that are one object are encoded once. */
 export function costOf({ tokens, labels, visuals }: Example): ExampleCost {
-  const pictures = visuals.flatMap((visual) => visual.pictures);
+  const images = visuals.flatMap(({ pictures }) => pictures.map(({ image }) => image));
+  const pictures = [...new Set(images)];
   return {
     tokens,
     labels: labels.filter((label) => label !== IGNORED).length,
-    patches: pictures.reduce((n, { image }) => n + (image.width / PATCH) * (image.height / PATCH), 0),
+    patches: pictures.reduce((n, { width, height }) => n + (width / PATCH) * (height / PATCH), 0),
     pictures: pictures.length,
   };
 }
+
+/**
+ * Seconds until all stages of a plan are done, if those that follow go at the pace of the present one by their
+ * operations.
+ */
+export function secondsLeftOf({ stages }: Plan, { stage, secondsLeft, secondsPerStep }: Pace): number {
+  const present = stages.findIndex((s) => s.stage === stage);
+  const { operations, steps } = stages[present] as StageEstimate;
+  const later = stages.slice(present + 1).reduce((sum, s) => sum + s.operations, 0);
+  return secondsLeft + (later * secondsPerStep * steps) / operations;
+}
+
+/** How the present stage goes. */
+type Pace = Pick<Progress, "stage" | "secondsLeft" | "secondsPerStep">;

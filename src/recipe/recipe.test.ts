@@ -5,6 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
+import { parseRecord } from "../data/records.ts";
 import { parseConfig } from "../model/config.ts";
 import { PUBLISHED_VIEWS } from "../model/views.ts";
 import {
@@ -66,14 +67,55 @@ describe("the recipes of this repository", () => {
     for (const s of read.stages) await readModelConfig(read, modelOf(read, s));
   });
 
+  it("has bounds on frames that leave something, together with the model's own", () => {
+    const { stages } = parseRecipe({
+      ...recipe,
+      stages: [{ ...stage, views: { video: { least: 300_000 } } }],
+    });
+    expect(() => viewsOfStage(stages[0]!, PUBLISHED_VIEWS)).toThrow(/one: video has least 300000/);
+  });
+
   it("oryx-tiny goes through the same stages", async () => {
     const { stages } = await readRecipe("recipes/oryx-tiny/recipe.json");
-    expect(stages.map(({ name, train }) => [name, train.join()])).toEqual([
+    const trained = stages.map(({ name, train }) => [name.replace(/^0.*/, "0"), train.join()]);
+    expect([...new Map(trained.map((stage) => [stage.join(), stage])).values()]).toEqual([
       ["0", "tower,connector,language"],
       ["1a", "connector"],
       ["1b", "connector,language"],
       ["2", "connector,language"],
     ]);
+  });
+});
+
+describe("recipes/README.md", () => {
+  const text = readFileSync("recipes/README.md", "utf8");
+  const blocks = [...text.matchAll(/```json\n(.*?)```/gs)].map(([, json = ""]) => json);
+
+  it("has examples that are read: records, line by line, and a recipe", () => {
+    const [records = "", own = ""] = blocks;
+    const read = records
+      .trim()
+      .split("\n")
+      .map((line) => parseRecord(JSON.parse(line)));
+    expect(read.map(({ media }) => media?.modality)).toEqual(["image", "image", "video", "image"]);
+    expect(parseRecipe(JSON.parse(own)).stages).toHaveLength(1);
+  });
+
+  it("names every key", () => {
+    const [own] = parseRecipe({
+      ...recipe,
+      stages: [{ ...stage, views: {}, lora: { rank: 1, alpha: 1 } }],
+    }).stages;
+    const keys = [
+      ...Object.keys(own!),
+      ...Object.keys(recipe),
+      ...Object.keys(model),
+      "epochs",
+      "easy",
+      "estimate",
+    ];
+    const missing = keys.filter((key) => !new RegExp(`[\`.\\]"]${key}\\b`).test(text));
+    expect(missing).toEqual([]);
   });
 });
 

@@ -90,19 +90,23 @@ export function stepsOf(stage: Stage, examples: number): number {
   return stage.steps ?? Math.max(1, Math.ceil((examples * (stage.epochs as number)) / stage.batch));
 }
 
-/** Examples of one epoch, as the recipe says. */
-export function examplesOf(stage: Stage): number {
-  return stage.data.reduce((sum, { count }) => sum + count, 0);
-}
-
-/** The bounds on pictures of a stage: the model's own, with what the stage sets otherwise. */
+/**
+ * The bounds on pictures of a stage: the model's own, with what the stage sets otherwise.
+ * @throws OryxError `recipe_invalid` when together they leave nothing
+ */
 export function viewsOfStage(stage: Stage, own: ViewLimits): ViewLimits {
   const { image, video, video_long } = stage.views ?? {};
-  return {
+  const views = {
     image: { ...own.image, ...given(image) },
     video: { ...own.video, ...given(video) },
     video_long: { ...own.video_long, ...given(video_long) },
   };
+  for (const modality of ["video", "video_long"] as const) {
+    const { least, most } = views[modality];
+    if (least > most)
+      throw invalid("", `stage ${stage.name}: ${modality} has least ${least} and most ${most}`);
+  }
+  return views;
 }
 
 /** A model's config.json. @throws OryxError `recipe_invalid` when there is none, `config_invalid` */

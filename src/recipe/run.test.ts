@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -148,8 +148,20 @@ describe("a run of a recipe", () => {
     expect((await weightsOf("damaged")).equals(await weightsOf("whole"))).toBe(true);
   });
 
+  it("says so when it goes on with another number of threads, which changes how sums are rounded", async () => {
+    await train("threads", { lastStage: "one" });
+    const notes: string[] = [];
+    await train("threads", { threads: 2, onNote: (note) => notes.push(note) });
+    expect(notes).toEqual([
+      expect.stringMatching(/^going on at step 2/),
+      expect.stringMatching(/^note: threads are 2 in 2 lanes, and were 1 in 1 lanes: /),
+    ]);
+  });
+
   it("goes on with a recipe whose later stages were changed, and not with one whose past was", async () => {
     await train("changed", { lastStage: "one" });
+    const before = await linesOf("changed");
+    await appendFile(join(root, "changed", "metrics.jsonl"), "{}\n");
     const [one, two] = RECIPE.stages;
     const later = { ...RECIPE, stages: [one, { ...two, rate: 1e-4 }] };
     const past = { ...RECIPE, stages: [{ ...one, rate: 1e-4 }, two] };
@@ -157,18 +169,37 @@ describe("a run of a recipe", () => {
     await expect(train("changed", {}, { ...RECIPE, stages: [two] })).rejects.toMatchObject({
       code: "recipe_invalid",
     });
+    expect(await linesOf("changed")).toEqual([...before, { seconds: 0 }]); // what was refused has changed nothing
     expect(await train("changed", {}, later)).toMatchObject({ done: true });
+    expect((await linesOf("changed")).slice(0, 2)).toEqual(before);
   });
 
   it("skips, counts and names examples that are too long, and goes on without them", async () => {
     const skipped: string[] = [];
-    const short = { ...RECIPE, stages: [{ ...RECIPE.stages[0], maxTokens: 10 }] };
+    const short = { ...RECIPE, stages: [{ ...RECIPE.stages[0], maxTokens: 210, batch: 12, steps: 1 }] };
     const outcome = await train("short", { onSkipped: ({ code }) => skipped.push(code) }, short);
+    expect(new Set(skipped)).toEqual(new Set(["sample_too_long"]));
+    expect(skipped.length).toBeLessThan(12);
     expect(outcome).toMatchObject({
       done: true,
-      state: { step: 2, updates: 0, skipped: { sample_too_long: 4 } },
+      state: { step: 1, updates: 1, skipped: { sample_too_long: skipped.length } },
     });
-    expect(skipped).toEqual(Array(4).fill("sample_too_long"));
+  });
+
+  it.each<[string, object, RegExp]>([
+    ["in a short stage", { steps: 2 }, /stage one has learnt nothing: all of its first 4 examples/],
+    ["for a hundred", { steps: 1000, batch: 40 }, /all of its first 120 .*; 10 are allowed/],
+  ])("ends when all are skipped, %s: that is no model", async (name, change, told) => {
+    const none = { ...RECIPE, stages: [{ ...RECIPE.stages[0], maxTokens: 10, ...change }] };
+    const error = await train(name, {}, none).catch((reason) => reason);
+    expect(error).toMatchObject({ code: "data_invalid", message: expect.stringMatching(told) });
+    await expect(weightsOf(name)).rejects.toThrow("ENOENT");
+  });
+
+  it("needs a tokenizer whose tokens the model knows", async () => {
+    const micro = { ...RECIPE.models.micro, tokenizer: resolve("recipes/oryx-tiny") };
+    const other = train("tokens", {}, { ...RECIPE, models: { micro } });
+    await expect(other).rejects.toMatchObject({ code: "tokenizer_invalid" });
   });
 
   it("exports what its last snapshot holds", async () => {

@@ -1,11 +1,11 @@
-import { mkdir } from "node:fs/promises";
-import { cpus } from "node:os";
-import { dirname, join } from "node:path";
+import { totalmem } from "node:os";
+import { join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import { type Batches, openBatches, type Skipped } from "../data/batches.ts";
-import { createNodeRuntime } from "../runtime/node/runtime.ts";
+import { createNodeRuntime, nativeCallsAtOnce, physicalCores } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { type ExportType, exportModel } from "../train/export.ts";
+import { type Shares, shareOut } from "../train/lanes.ts";
 import { type Progress, trainStage } from "../train/loop.ts";
 import { DEFAULT_ADAMW } from "../train/optimiser.ts";
 import { Parameters } from "../train/parameters.ts";
@@ -13,6 +13,7 @@ import type { Profile } from "../train/profile.ts";
 import { RunFolder, type RunState, restore } from "../train/run-folder.ts";
 import { Trainer } from "../train/step.ts";
 import { DATA_THREAD, openStageData, type StageDataSpec, stageDataSpec } from "./data.ts";
+import { requireMemory } from "./estimate.ts";
 import { fingerprintOf, modelOf, type Recipe, readModelConfig, stagesUntil, stepsOf } from "./recipe.ts";
 import type { Stage } from "./schema.ts";
 import { carryParameters, type ResolveModel, startParameters, tokenizerDirOf } from "./start.ts";
@@ -75,15 +76,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<Ru
   const folder = await RunFolder.open(out, keep, ({ message }) =>
     onNote(`warning: ${message}; going back to the one before`),
   );
-  const runtime = await createNodeRuntime({ threads: 1 });
-  const run = new Run(recipe, folder, runtime, options);
-  try {
-    return await run.through(stages);
-  } finally {
-    await run.close();
-    await folder.close();
-    await runtime.close();
-  }
+  return running(recipe, folder, options, (run) => run.through(stages));
 }
 
 /**
@@ -92,10 +85,21 @@ export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<Ru
  */
 export async function exportRun(recipe: Recipe, dir: string, options: RunOptions): Promise<RunState> {
   const folder = await RunFolder.open(options.out, options.keep ?? 2);
-  const runtime = await createNodeRuntime({ threads: 1 });
-  const run = new Run(recipe, folder, runtime, options);
+  return running(recipe, folder, options, (run) => run.exportLast(dir));
+}
+
+/** Does something with a run, and releases all that it holds. */
+async function running<T>(
+  recipe: Recipe,
+  folder: RunFolder,
+  options: RunOptions,
+  use: (run: Run) => Promise<T>,
+): Promise<T> {
+  const shares = shareOut(options.threads ?? physicalCores(), nativeCallsAtOnce());
+  const runtime = await createNodeRuntime({ threads: shares.threads });
+  const run = new Run(recipe, folder, runtime, { ...options, shares });
   try {
-    return await run.exportLast(dir);
+    return await use(run);
   } finally {
     await run.close();
     await folder.close();
@@ -103,26 +107,28 @@ export async function exportRun(recipe: Recipe, dir: string, options: RunOptions
   }
 }
 
+type RunSettings = RunOptions & { shares: Shares };
+
 /** One run of a recipe in its folder. */
 class Run {
   readonly #recipe: Recipe;
   readonly #folder: RunFolder;
   readonly #runtime: Runtime;
-  readonly #options: RunOptions;
+  readonly #options: RunSettings;
   readonly #untilMs: number;
   #state: RunState;
   #trainer: Trainer | undefined;
   /** The stage that the trainer is of. */
   #stage: Stage | undefined;
 
-  constructor(recipe: Recipe, folder: RunFolder, runtime: Runtime, options: RunOptions) {
+  constructor(recipe: Recipe, folder: RunFolder, runtime: Runtime, options: RunSettings) {
     this.#recipe = recipe;
     this.#folder = folder;
     this.#runtime = runtime;
     this.#options = options;
     this.#untilMs = performance.now() + (options.maxMs ?? Number.POSITIVE_INFINITY);
     const { metricsBytes: _, ...facts } = folder.resumed?.facts ?? { ...NOTHING, metricsBytes: 0 };
-    this.#state = facts;
+    this.#state = { ...facts, shares: options.shares };
   }
 
   async through(stages: readonly Stage[]): Promise<RunOutcome> {
@@ -159,7 +165,7 @@ class Run {
   async #resume(): Promise<number> {
     const { resumed } = this.#folder;
     if (resumed === undefined) return 0;
-    const { stage: name, fingerprint, step, stageStep } = resumed.facts;
+    const { stage: name, fingerprint, step, stageStep, shares: before } = resumed.facts;
     const number = this.#recipe.stages.findIndex((stage) => stage.name === name);
     const stage = this.#recipe.stages[number];
     if (stage === undefined || (await this.#fingerprint(stage)) !== fingerprint) {
@@ -173,7 +179,15 @@ class Run {
     this.#trainer = await this.#load(stage);
     this.#stage = stage;
     await restore(resumed, this.#trainer);
-    this.#options.onNote?.(`going on at step ${step} (stage ${name}, step ${stageStep})`);
+    const { shares, onNote } = this.#options;
+    onNote?.(`going on at step ${step} (stage ${name}, step ${stageStep})`);
+    if (before !== undefined && (before.lanes !== shares.lanes || before.threads !== shares.threads)) {
+      const told = ({ lanes, threads }: Shares) => `${lanes + threads - 1} in ${lanes} lanes`;
+      onNote?.(
+        `note: threads are ${told(shares)}, and were ${told(before)}: sums are rounded in another way, so the run does ` +
+          "not end with the same bits as without the interruption",
+      );
+    }
     return number;
   }
 
@@ -203,6 +217,7 @@ class Run {
 
   async #load(stage: Stage): Promise<Trainer> {
     const model = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+    requireMemory(stage, model, totalmem());
     const parameters = new Parameters(model, { trained: stage.train, lora: stage.lora });
     return Trainer.load(parameters, this.#runtime, {
       adamw: {
@@ -212,7 +227,7 @@ class Run {
         maxGradNorm: stage.clip,
       },
       tokensPerRun: stage.microTokens,
-      lanes: this.#options.threads ?? cpus().length,
+      lanes: this.#options.shares.lanes,
     });
   }
 
@@ -272,7 +287,6 @@ class Run {
     const { path } = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
     const { parameters } = this.#trainer as Trainer;
     const type: ExportType = this.#recipe.weights;
-    await mkdir(dirname(dir), { recursive: true });
     await exportModel(dir, parameters.merged(this.#runtime), {
       configPath: path,
       tokenizerDir: await this.#tokenizerDir(stage),

@@ -30,6 +30,8 @@ const worldData = z.strictObject({
   from: z.literal("world"),
   /** Kinds of questions, with their weights. */
   kinds: z.partialRecord(z.enum(KINDS), z.number().positive().max(1e6)).refine(isFilled, "names no kind"),
+  /** Bounds on images: things in one, and pixels of a side. */
+  easy: z.strictObject({ things: upTo(5), side: z.int().min(64).max(512) }).optional(),
   /** Examples of one epoch. */
   count: amount,
 });
@@ -40,8 +42,8 @@ const recordsData = z.strictObject({
   file: place,
   /** Folder that the records' media lie in; relative to the recipe. Default: the file's folder. */
   media: place.optional(),
-  /** Records, as a published data set says; what is really there counts when it is read. */
-  count: amount,
+  /** Records, for a plan made without the file; what is really there counts. */
+  count: amount.optional(),
   estimate: estimate.optional(),
 });
 

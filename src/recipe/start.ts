@@ -3,8 +3,8 @@ import { dirname, join, resolve } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import type { Runtime } from "../runtime/session.ts";
-import type { Part } from "../train/arena.ts";
-import { PARTS } from "../train/arena.ts";
+import { PARTS, type Part } from "../train/arena.ts";
+import { isFactor } from "../train/lora.ts";
 import type { Parameters } from "../train/parameters.ts";
 import { partOf, TOWER } from "../train/selection.ts";
 import { loadFloat32 } from "../weights/files.ts";
@@ -77,7 +77,7 @@ async function readPart(parameters: Parameters, part: Part, dir: string): Promis
   const stored = part === "tower" ? await readTower(dir) : await readTensors(dir);
   requireAllBlocks(parameters, part, stored.keys());
   for (const name of parameters.names()) {
-    if (partOf(name) !== part || /\.lora_[AB]\.weight$/.test(name)) continue;
+    if (partOf(name) !== part || isFactor(name)) continue;
     const tensor = stored.get(name);
     if (tensor === undefined) {
       const problem = `${dir} has no tensor ${quote(name)}`;

@@ -10,13 +10,14 @@ import type { ViewLimits } from "../model/views.ts";
 import { userMessage } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { WorldOptions } from "../world/sample.ts";
+import { trainingSeed } from "../world/seeds.ts";
 import { worldSample } from "../world/world.ts";
 
 /** What a world's samples are made into. */
 export interface WorldDataOptions {
   /** Samples of the data set; each number gives another. */
   count: number;
-  /** 32 bits; data sets of different seeds share no sample. */
+  /** A whole number from 0 that says which samples, see {@link trainingSeed}. */
   seed: number;
   world: WorldOptions;
   tokenizer: Tokenizer;
@@ -28,7 +29,7 @@ export interface WorldDataOptions {
 /** Samples of the miniature world as a data set. They are made when they are asked for; nothing is stored. */
 export function worldDataset(options: WorldDataOptions): Dataset {
   const { count, seed, world, tokenizer, style, views, maxTokens } = options;
-  const first = sampleSeed(seed);
+  const first = trainingSeed(seed);
   return {
     length: count,
     async example(index) {
@@ -42,9 +43,4 @@ export function worldDataset(options: WorldDataOptions): Dataset {
     },
     close: async () => {},
   };
-}
-
-/** The seed of a data set's first sample; those behind it count up. 2^32 lie between two, and none is below that. */
-function sampleSeed(seed: number): number {
-  return (1 + (seed % (2 ** 18 - 1))) * 2 ** 32;
 }

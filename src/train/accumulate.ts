@@ -10,8 +10,11 @@ import { Arena, type Layout, type Part } from "./arena.ts";
 export class GradientSums {
   readonly arena: Arena;
   readonly #adder: Session;
-  /** What runs have written into and others may now. */
-  readonly #free: Arena[] = [];
+  /**
+   * What runs of each part have written into and others may now. Memory that is never written is never taken from the
+   * system, so an arena of one part alone costs no more than that part.
+   */
+  readonly #free: Readonly<Record<Part, Arena[]>> = { tower: [], connector: [], language: [] };
   /** Parts of which the arena holds something, or will when the run is done that writes into it. */
   readonly #begun = new Set<Part>();
 
@@ -32,7 +35,7 @@ export class GradientSums {
       this.#begun.add(part);
       return this.arena;
     }
-    return this.#free.pop() ?? new Arena(this.arena.layout);
+    return this.#free[part].pop() ?? new Arena(this.arena.layout);
   }
 
   /** Adds what a run has written. Takes are in the order of the targets, one at a time. */
@@ -46,7 +49,7 @@ export class GradientSums {
     });
     const a = whole(this.arena);
     await this.#adder.run({ a, b: whole(written) }, { sum: a });
-    this.#free.push(written);
+    this.#free[part].push(written);
   }
 
   /** Forgets everything. */

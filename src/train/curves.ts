@@ -1,7 +1,5 @@
-import { randomBytes } from "node:crypto";
-import { rename, writeFile } from "node:fs/promises";
 import type { TopLevelSpec } from "vega-lite";
-import { onDisk } from "./disk.ts";
+import { onDisk, replaceFile } from "../files/disk.ts";
 import { type Metric, Smoothed } from "./metrics.ts";
 
 /** Points of a curve: more cannot be told apart on a picture of this width. */
@@ -11,16 +9,12 @@ const SMOOTHED_OVER = 50;
 /** Writes the curves of a run as an SVG picture, in place of the one before. */
 export async function writeCurves(path: string, metrics: readonly Metric[]): Promise<void> {
   const svg = await drawCurves(metrics);
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  await onDisk(`write ${path}`, async () => {
-    await writeFile(temporary, svg);
-    await rename(temporary, path);
-  });
+  await onDisk(`write ${path}`, () => replaceFile(path, svg));
 }
 
 /** Loss (each step, and smoothed), learning rate and gradient norm over the steps, coloured by stage, as SVG. */
 export async function drawCurves(metrics: readonly Metric[]): Promise<string> {
-  // Drawn at snapshots only, and not at all by a dry run: nobody should wait for the library before that.
+  // Drawn at snapshots only, and not at all by a dry run: until then the library is not waited for.
   const [vega, { compile }] = await Promise.all([import("vega"), import("vega-lite")]);
   const view = new vega.View(vega.parse(compile(specification(metrics)).spec), { renderer: "none" });
   try {

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -90,5 +90,14 @@ describe("an exported model", () => {
     await expect(exportModel(out, nonsense, from)).rejects.toMatchObject({ code: "bad_option" });
     expect(await readdir(root)).toEqual(["model"]);
     await openCheckpoint(out);
+  });
+
+  it("takes no other place: a folder of other things stays as it is, and so does a file", async () => {
+    await writeFile(join(root, "notes.txt"), "mine");
+    for (const out of [root, join(root, "notes.txt")]) {
+      await expect(exportModel(out, await golden(), from)).rejects.toMatchObject({ code: "disk" });
+    }
+    expect(await readdir(root)).toEqual(["notes.txt"]);
+    expect(await readFile(join(root, "notes.txt"), "utf8")).toBe("mine");
   });
 });

@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { OryxError, quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
+import { ignoreMissing, makeFolder, onDisk, replaceFolder, writeSynced } from "../files/disk.ts";
 import { toBfloat16 } from "../weights/floats.ts";
 import { writeSafetensors } from "../weights/safetensors-write.ts";
 import { asStored } from "../weights/stored.ts";
-import { onDisk, syncFolder } from "./disk.ts";
 
 /** A trained model as a folder in the published layout: any program that reads published Oryx models reads it. */
 
@@ -34,14 +35,21 @@ export interface ExportOptions {
 }
 
 const COPIED = /^(generation_config|tokenizer[\w.-]*)\.json$/;
+/** What an export writes; a folder that has anything else is not for it to replace. */
+const OURS = [
+  COPIED,
+  /^config\.json$/,
+  /^model(-\d{5}-of-\d{5})?\.safetensors$/,
+  /^model\.safetensors\.index\.json$/,
+];
 const SHARD_BYTES = 4_000_000_000;
 const TORCH_NAMES = { bf16: "bfloat16", f32: "float32" } as const;
 const ELEMENT_BYTES = { bf16: 2, f32: 4 } as const;
 
 /**
  * Writes config, weights under their published names (the vision tower inside them) and tokenizer. The folder is
- * made under another name and then put in the place of the one before, so nobody sees half a model.
- * @throws OryxError `disk`
+ * made under another name and then put in the place of an earlier export, so that no reader sees half a model.
+ * @throws OryxError `disk`, also when the folder is there and holds anything but an export
  */
 export async function exportModel(
   dir: string,
@@ -52,15 +60,16 @@ export async function exportModel(
   const suffix = randomBytes(6).toString("hex");
   const temporary = `${dir}.${suffix}.tmp`;
   await onDisk(`write the model ${dir}`, async () => {
+    await requireReplaceable(dir);
     try {
-      await mkdir(temporary, { recursive: true });
-      for (const name of await readdir(tokenizerDir)) {
-        if (COPIED.test(name)) await copyFile(join(tokenizerDir, name), join(temporary, name));
+      await makeFolder(temporary);
+      for (const name of (await readdir(tokenizerDir)).filter((n) => COPIED.test(n))) {
+        const content = await readFile(join(tokenizerDir, name));
+        await writeSynced(join(temporary, name), (file) => file.writeFile(content));
       }
       const config = trainedConfig(JSON.parse(await readFile(configPath, "utf8")), type);
-      await writeFile(join(temporary, "config.json"), `${JSON.stringify(config, undefined, 2)}\n`);
+      await writeJson(join(temporary, "config.json"), config);
       await writeWeights(temporary, tensors, type, options.shardBytes ?? SHARD_BYTES);
-      await syncFolder(temporary);
       await replaceFolder(dir, temporary, `${dir}.${suffix}.old`);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => undefined); // the first error counts
@@ -69,7 +78,14 @@ export async function exportModel(
   });
 }
 
-/** The tower is inside, and where its author had it is nobody's business. */
+async function requireReplaceable(dir: string): Promise<void> {
+  const strange = (await readdir(dir).catch(ignoreMissing))?.find((name) => !OURS.some((o) => o.test(name)));
+  if (strange === undefined) return;
+  const problem = `${dir} holds ${quote(strange)}, which no export has put there`;
+  throw new OryxError("disk", problem, "name another folder, or move it away");
+}
+
+/** The tower is inside, and where it was before is of no use elsewhere. */
 function trainedConfig(config: Record<string, unknown>, type: ExportType): Record<string, unknown> {
   const { random_weights: _, mm_vision_tower: __, torch_dtype: ___, ...rest } = config;
   return { ...rest, torch_dtype: TORCH_NAMES[type] };
@@ -103,7 +119,7 @@ async function writeWeights(
   if (shards.length === 1) return;
   const places = shards.flatMap((names, i) => names.map((name) => [name, fileOf(i)] as const));
   const index = { metadata: { total_size: total }, weight_map: Object.fromEntries(places) };
-  await writeFile(join(dir, "model.safetensors.index.json"), `${JSON.stringify(index, undefined, 2)}\n`);
+  await writeJson(join(dir, "model.safetensors.index.json"), index);
 }
 
 function storedAs(type: ExportType, { shape, data }: ExportTensor): StoredTensor {
@@ -117,10 +133,6 @@ function shardName(i: number, of: number): string {
   return of === 1 ? "model.safetensors" : `model-${padded(i + 1)}-of-${padded(of)}.safetensors`;
 }
 
-async function replaceFolder(dir: string, by: string, aside: string): Promise<void> {
-  await rename(dir, aside).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-  });
-  await rename(by, dir);
-  await rm(aside, { recursive: true, force: true });
+function writeJson(path: string, json: object): Promise<void> {
+  return writeSynced(path, (file) => file.writeFile(`${JSON.stringify(json, undefined, 2)}\n`));
 }

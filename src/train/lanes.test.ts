@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inLanes } from "./lanes.ts";
+import { inLanes, shareOut } from "./lanes.ts";
 
 const soon = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -34,5 +34,19 @@ describe("work in lanes", () => {
     await expect(inLanes([0, 1, 2, 3], 2, work, (i) => void handed.push(i))).rejects.toThrow("broken");
     expect(done).toEqual([0]);
     expect(handed).toEqual([]);
+  });
+});
+
+describe("threads", () => {
+  it("have a lane each as far as native calls go, one of which is left for data, and then help one another", () => {
+    expect([1, 2, 3].map((threads) => shareOut(threads, 4))).toEqual([
+      { lanes: 1, threads: 1 },
+      { lanes: 2, threads: 1 },
+      { lanes: 3, threads: 1 },
+    ]);
+    expect(shareOut(4, 4)).toEqual({ lanes: 3, threads: 2 });
+    expect(shareOut(16, 4)).toEqual({ lanes: 3, threads: 14 });
+    expect(shareOut(16, 64)).toEqual({ lanes: 16, threads: 1 });
+    expect(shareOut(2, 1)).toEqual({ lanes: 1, threads: 2 });
   });
 });

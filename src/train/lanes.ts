@@ -36,3 +36,20 @@ export async function inLanes<T, R>(
   const all = await Promise.allSettled(Array.from({ length: Math.min(lanes, items.length) }, lane));
   for (const one of all) if (one.status === "rejected") throw one.reason;
 }
+
+/** How threads are put to work. */
+export interface Shares {
+  /** Runs at a time. */
+  lanes: number;
+  /** Threads of a runtime's session: each run brings one, and all that go on at once have the others in common. */
+  threads: number;
+}
+
+/**
+ * Shares out threads: a lane for each, as far as the process can have so many native calls under way. One such call
+ * is left to what reads and decodes data meanwhile, which would wait for a run to end otherwise.
+ */
+export function shareOut(threads: number, nativeCalls: number): Shares {
+  const lanes = Math.max(1, Math.min(threads, nativeCalls - 1));
+  return { lanes, threads: threads - lanes + 1 };
+}

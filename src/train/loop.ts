@@ -1,3 +1,4 @@
+import { OryxError } from "../core/errors.ts";
 import type { Batch } from "../data/batches.ts";
 import type { Skipped } from "../data/loader.ts";
 import { Smoothed } from "./metrics.ts";
@@ -17,6 +18,7 @@ export interface Progress {
   tokensPerSecond: number;
   /** Thousand million floating-point operations a second. */
   gflops: number;
+  secondsPerStep: number;
   /** Of this stage. */
   secondsLeft: number;
 }
@@ -36,7 +38,7 @@ export interface LoopOptions {
   onSnapshot: () => Promise<void>;
 }
 
-/** Steps over which loss and speed are smoothed for those who watch. */
+/** Steps over which loss and speed are smoothed where they are shown. */
 const SMOOTHED_OVER = 20;
 
 /**
@@ -44,7 +46,8 @@ const SMOOTHED_OVER = 20;
  * last.
  * @param batches those from `state.stageStep` on @param state goes along with the steps
  * @returns whether the stage is done
- * @throws OryxError `training_failed`, `disk`, `runtime_failed`, and what the data throw; the last snapshot stands
+ * @throws OryxError `training_failed`, `disk`, `runtime_failed`, `data_invalid` when a stage's first examples, or all
+ *   of them, are skipped, and what the data throw; the last snapshot stands
  */
 export async function trainStage(
   trainer: Trainer,
@@ -89,7 +92,10 @@ async function takeStep(
   const rate = learningRate(schedule, state.stageStep);
   state.step++;
   state.stageStep++;
-  if (examples.length === 0) return;
+  if (examples.length === 0) {
+    if (state.updates === 0) refuseUseless(skipped, state, schedule.steps);
+    return;
+  }
   const flopsBefore = trainer.profile.flops;
   const { loss, labels, tokens } = await trainer.gradients(examples);
   const { gradNorm } = await trainer.update(rate);
@@ -109,9 +115,21 @@ async function takeStep(
     seconds,
     skipped: skipped.length,
   });
-  const secondsLeft = (schedule.steps - state.stageStep) * pace.seconds.value;
+  const secondsPerStep = pace.seconds.value;
+  const secondsLeft = (schedule.steps - state.stageStep) * secondsPerStep;
   const { stageStep } = state;
-  onProgress({ stage, stageStep, steps: schedule.steps, rate, secondsLeft, ...pace.figures });
+  onProgress({ stage, stageStep, steps: schedule.steps, rate, secondsPerStep, secondsLeft, ...pace.figures });
+}
+
+/** Examples at the beginning of a stage that may all be skipped: with more of them, the fault is not theirs. */
+const SKIPPED_AT_FIRST = 100;
+
+/** Nothing was learnt in this stage so far: a wrong folder must not end in a model that looks trained. */
+function refuseUseless(skipped: readonly Skipped[], { stage, stageStep }: RunState, steps: number): void {
+  const seen = stageStep * skipped.length;
+  if (seen < SKIPPED_AT_FIRST && stageStep < steps) return;
+  const problem = `stage ${stage} has learnt nothing: all of its first ${seen} examples were skipped, the last because ${skipped.at(-1)?.problem}`;
+  throw new OryxError("data_invalid", problem, "look at the paths, and at what the recipe allows");
 }
 
 /** Time between steps, without that of snapshots, and what is done in it. */

@@ -14,8 +14,6 @@ export interface LoraOptions {
   alpha: number;
 }
 
-export const DEFAULT_LORA: LoraOptions = { rank: 64, alpha: 16 };
-
 const ADAPTED = /^model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj\.weight$/;
 
 /** Whether a parameter is a matrix that LoRA corrects. */

@@ -1,6 +1,7 @@
 import { type FileHandle, open, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { z } from "zod";
-import { onDisk } from "./disk.ts";
+import { onDisk, syncFolder } from "../files/disk.ts";
 
 const number = z.number();
 
@@ -41,10 +42,16 @@ export class MetricsLog {
   static async open(path: string, bytes: number): Promise<MetricsLog> {
     return onDisk(`write ${path}`, async () => {
       const handle = await open(path, "a");
-      const { size } = await handle.stat();
-      const end = Math.min(size, bytes);
-      await handle.truncate(end);
-      return new MetricsLog(handle, path, end);
+      try {
+        const { size } = await handle.stat();
+        const end = Math.min(size, bytes);
+        await handle.truncate(end);
+        await syncFolder(dirname(path));
+        return new MetricsLog(handle, path, end);
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
     });
   }
 

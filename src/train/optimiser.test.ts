@@ -79,6 +79,19 @@ describe("AdamW over arenas", () => {
     await optimiser.close();
   });
 
+  it("takes the same steps, to the bit, in however many lanes", async () => {
+    const [one, three] = await Promise.all(
+      [1, 3].map(async (lanes) => {
+        const parameters = drawn(1, 1);
+        const optimiser = await AdamW.load(layout, runtime, OPTIONS, lanes);
+        const norm = await optimiser.update(parameters, drawn(2, 3), 0.01);
+        await optimiser.close();
+        return { norm, values: parameters.values };
+      }),
+    );
+    expect(three).toEqual(one);
+  });
+
   it("tells the norm of all gradients, and leaves them as they were", async () => {
     const gradients = drawn(5, 1);
     const before = gradients.values.slice();

@@ -33,6 +33,26 @@ export function parameterShapes(model: ModelShape): Map<string, readonly number[
   return shapes;
 }
 
+/**
+ * Names and shapes of all parameters, LoRA's factors included, and the names of those that are learnt.
+ * @throws OryxError `bad_option` (a pattern that matches nothing, LoRA that cannot be)
+ */
+export function arrange(
+  model: ModelShape,
+  { trained, lora }: Training,
+): { shapes: Map<string, readonly number[]>; selected: Set<string> } {
+  const shapes = parameterShapes(model);
+  const selected = selectNames(shapes.keys(), trained);
+  if (lora) {
+    for (const name of shapes.keys()) if (isAdapted(name)) selected.delete(name);
+    for (const [name, shape] of factorShapes(shapes, lora)) {
+      shapes.set(name, shape);
+      selected.add(name);
+    }
+  }
+  return { shapes, selected };
+}
+
 /** All parameters of a model as f32: those that are learnt in one arena, the others in another. */
 export class Parameters {
   readonly model: ModelShape;
@@ -46,15 +66,7 @@ export class Parameters {
    * @throws OryxError `bad_option` (a pattern that matches nothing, nothing to train), `out_of_memory`
    */
   constructor(model: ModelShape, training: Training, allocate?: (length: number) => Float32Array) {
-    const shapes = parameterShapes(model);
-    const selected = selectNames(shapes.keys(), training.trained);
-    if (training.lora) {
-      for (const name of shapes.keys()) if (isAdapted(name)) selected.delete(name);
-      for (const [name, shape] of factorShapes(shapes, training.lora)) {
-        shapes.set(name, shape);
-        selected.add(name);
-      }
-    }
+    const { shapes, selected } = arrange(model, training);
     if (selected.size === 0) {
       throw new OryxError("bad_option", "nothing is trained", "name at least one part to train");
     }

@@ -60,12 +60,28 @@ describe("pictures of a step", () => {
     expect(seen.size).toBe(rows);
   });
 
+  it("that are shown several times are computed once, for each compression", () => {
+    const [still, other] = [picture(96, 96, 7), picture(96, 96, 8)];
+    const film = exampleVisual([still, still, other, still], "video", SMALL);
+    const long = { ...film, shape: { ...film.shape, k: 1 } } as typeof film;
+    const { runs, rows, sequences } = planPictures([shows([film, long]), shows([film])], 1000);
+    expect(runs.map((r) => [r.k, r.pictures.map(({ data }) => data[0])])).toEqual([
+      [2, [7, 8]],
+      [1, [7, 8]],
+    ]);
+    const [first, second] = (sequences[0] as Int32Array[]).map((s) => [...s].filter((row) => row >= 3));
+    const [a, b] = [first?.slice(0, 12), first?.slice(24, 36)];
+    expect(first).toEqual([...(a as number[]), ...(a as number[]), ...(b as number[]), ...(a as number[])]);
+    expect(sequences[1]?.[0]).toEqual(sequences[0]?.[0]);
+    expect(new Set([0, 1, 2, ...(first as number[]), ...(second as number[])]).size).toBe(rows);
+  });
+
   it("come in the sequence's order: overview before image, frame after frame, marks around them", () => {
     const { sequences, runs } = planPictures(examples, 1000);
     const levelOf = (row: number) => {
       if (row < 3) return ["begin", "sep", "end"][row];
       const run = runs.find((r) => row >= r.firstRow && row < r.firstRow + r.rows * r.pictures.length);
-      return run?.pictures[Math.floor((row - run.firstRow) / run.rows)]?.image.data[0];
+      return run?.pictures[Math.floor((row - run.firstRow) / run.rows)]?.data[0];
     };
     const order = (rows: Int32Array) =>
       Array.from(rows, levelOf).filter((level, i, all) => i === 0 || level !== all[i - 1]);

@@ -1,8 +1,7 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { OryxError } from "../core/errors.ts";
+import { makeFolder, onDisk } from "../files/disk.ts";
 import { writeCurves } from "./curves.ts";
-import { onDisk } from "./disk.ts";
 import { type Metric, MetricsLog, readMetrics } from "./metrics.ts";
 import { newestSnapshot, type Snapshot, type SnapshotFacts, saveSnapshot } from "./snapshot.ts";
 import type { Trainer } from "./step.ts";
@@ -18,20 +17,20 @@ export class RunFolder {
   readonly dir: string;
   /** What the run goes on from; undefined at its beginning. */
   readonly resumed: Snapshot | undefined;
-  readonly #metrics: MetricsLog;
   readonly #keep: number;
+  /** Opened once there is something to note: until then, what an earlier run wrote stays as it is. */
+  #metrics: Promise<MetricsLog> | undefined;
   #savedStep: number;
 
-  private constructor(dir: string, resumed: Snapshot | undefined, metrics: MetricsLog, keep: number) {
+  private constructor(dir: string, resumed: Snapshot | undefined, keep: number) {
     this.dir = dir;
     this.resumed = resumed;
-    this.#metrics = metrics;
     this.#keep = keep;
     this.#savedStep = resumed?.facts.step ?? 0;
   }
 
   /**
-   * Opens or makes the folder.
+   * Opens the folder, which need not be there yet. Nothing in it is changed by that.
    * @param keep snapshots that are kept @param onDamaged is told of each snapshot that is not as it was written
    * @throws OryxError `disk`, `snapshot_damaged` when every snapshot is damaged
    */
@@ -40,20 +39,19 @@ export class RunFolder {
     keep: number,
     onDamaged: (problem: OryxError) => void = () => {},
   ): Promise<RunFolder> {
-    await onDisk(`make ${dir}`, () => mkdir(dir, { recursive: true }));
-    const resumed = await newestSnapshot(join(dir, SNAPSHOTS), onDamaged);
-    const metrics = await MetricsLog.open(join(dir, METRICS), resumed?.facts.metricsBytes ?? 0);
-    return new RunFolder(dir, resumed, metrics, keep);
+    const snapshots = join(dir, SNAPSHOTS);
+    const resumed = await onDisk(`read ${snapshots}`, () => newestSnapshot(snapshots, onDamaged));
+    return new RunFolder(dir, resumed, keep);
   }
 
-  note(metric: Metric): Promise<void> {
-    return this.#metrics.append(metric);
+  async note(metric: Metric): Promise<void> {
+    await (await this.#openMetrics()).append(metric);
   }
 
   /** Writes a snapshot and draws the curves, unless that was just done. @returns whether it was written now */
   async save(state: RunState, trainer: Trainer): Promise<boolean> {
     if (this.#savedStep === state.step) return false;
-    const facts = { ...state, metricsBytes: await this.#metrics.sync() };
+    const facts = { ...state, metricsBytes: await (await this.#openMetrics()).sync() };
     const { trained, frozen } = trainer.parameters;
     const { first, second } = trainer.optimiser;
     const arrays = {
@@ -68,8 +66,15 @@ export class RunFolder {
     return true;
   }
 
-  close(): Promise<void> {
-    return this.#metrics.close();
+  async close(): Promise<void> {
+    await (await this.#metrics?.catch(() => undefined))?.close();
+  }
+
+  #openMetrics(): Promise<MetricsLog> {
+    this.#metrics ??= onDisk(`make ${this.dir}`, () => makeFolder(this.dir)).then(() =>
+      MetricsLog.open(join(this.dir, METRICS), this.resumed?.facts.metricsBytes ?? 0),
+    );
+    return this.#metrics;
   }
 }
 

@@ -80,6 +80,22 @@ describe("a snapshot", () => {
     await expectStep(3);
   });
 
+  it("that cannot be written leaves nothing of itself behind, and those before it as they were", async () => {
+    await saveSnapshot(dir, factsAt(3), arraysAt(3));
+    const failing = saveSnapshot(dir, factsAt(4), { ...arraysAt(4), "no/such/folder": new Float32Array(1) });
+    await expect(failing).rejects.toMatchObject({ code: "disk" });
+    expect(await readdir(dir)).toEqual(["step-000000003"]);
+    await expectStep(3);
+  });
+
+  it("of a release that did not note the threads is read too", async () => {
+    const shares = { lanes: 3, threads: 1 };
+    await saveSnapshot(dir, { ...factsAt(2), shares }, arraysAt(2));
+    expect((await newestSnapshot(dir))?.facts).toEqual({ ...factsAt(2), shares });
+    await saveSnapshot(dir, factsAt(5), arraysAt(5));
+    await expectStep(5);
+  });
+
   it("does not read into memory of another length, or an array that it does not have", async () => {
     await saveSnapshot(dir, factsAt(1), arraysAt(1));
     const found = await newestSnapshot(dir);

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { onDisk, syncFolder } from "./disk.ts";
+import { ignoreMissing, makeFolder, onDisk, replaceFolder, writeSynced } from "../files/disk.ts";
 
 /**
  * Snapshots: all that a run needs to go on to the bit. Each is a folder `step-N` of raw arrays and a manifest that
@@ -39,6 +39,8 @@ const FACTS = z.strictObject({
   seconds: z.number().nonnegative(),
   /** Length of the metrics file in bytes; lines behind it were of steps that will be taken again. */
   metricsBytes: natural,
+  /** Lanes, and threads of a session, on which the order of sums depends; absent in older snapshots. */
+  shares: z.strictObject({ lanes: natural, threads: natural }).optional(),
 });
 export type SnapshotFacts = z.infer<typeof FACTS>;
 
@@ -84,18 +86,22 @@ export async function saveSnapshot(
   const suffix = randomBytes(6).toString("hex");
   const temporary = join(dir, `.writing-${suffix}`);
   await onDisk(`write a snapshot into ${dir}`, async () => {
-    await mkdir(temporary, { recursive: true });
-    const files: Record<string, { bytes: number; sha256: string }> = {};
-    for (const [name, array] of Object.entries(arrays)) {
-      files[`${name}.f32`] = await writeArray(join(temporary, `${name}.f32`), array);
+    await removeLeftovers(dir); // before anything is written: they may be what fills the disk
+    try {
+      await makeFolder(temporary);
+      const files: Record<string, { bytes: number; sha256: string }> = {};
+      for (const [name, array] of Object.entries(arrays)) {
+        files[`${name}.f32`] = await writeArray(join(temporary, `${name}.f32`), array);
+      }
+      const content = CONTENT.parse({ snapshot: 1, facts, files });
+      const manifest = JSON.stringify({ content, sha256: hashOf(content) });
+      await writeSynced(join(temporary, MANIFEST), (file) => file.writeFile(manifest));
+      // Another of the same step is there only if it was found damaged, or the run was asked to save twice.
+      await replaceFolder(path, temporary, join(dir, `.replaced-${suffix}`));
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true }).catch(() => undefined); // the first error counts
+      throw error;
     }
-    const content = CONTENT.parse({ snapshot: 1, facts, files });
-    await writeText(join(temporary, MANIFEST), JSON.stringify({ content, sha256: hashOf(content) }));
-    await syncFolder(temporary);
-    // Another of the same step is there only if it was found damaged, or the run was asked to save twice.
-    await rename(path, join(dir, `.replaced-${suffix}`)).catch(ignoreMissing);
-    await rename(temporary, path);
-    await syncFolder(dir);
     await prune(dir, basename(path), keep);
   });
   return path;
@@ -127,7 +133,7 @@ export async function newestSnapshot(
 }
 
 /** Opens one snapshot and checks all of it. @throws OryxError `snapshot_damaged` */
-export async function openSnapshot(path: string): Promise<Snapshot> {
+async function openSnapshot(path: string): Promise<Snapshot> {
   const { facts, files } = await readManifest(path);
   const lengths: Record<string, number> = {};
   for (const [file, { bytes, sha256 }] of Object.entries(files)) {
@@ -203,28 +209,14 @@ async function readHashed(
 async function writeArray(path: string, array: Float32Array): Promise<{ bytes: number; sha256: string }> {
   const hash = createHash("sha256");
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-  await withNewFile(path, async (handle) => {
+  await writeSynced(path, async (file) => {
     for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
       const chunk = bytes.subarray(at, at + CHUNK_BYTES);
       hash.update(chunk);
-      await handle.writeFile(chunk);
+      await file.writeFile(chunk);
     }
   });
   return { bytes: bytes.length, sha256: hash.digest("hex") };
-}
-
-function writeText(path: string, text: string): Promise<void> {
-  return withNewFile(path, (handle) => handle.writeFile(text));
-}
-
-async function withNewFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
-  const handle = await open(path, "wx");
-  try {
-    await write(handle);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Names of snapshots, the oldest first. */
@@ -238,8 +230,12 @@ async function prune(dir: string, newest: string, keep: number): Promise<void> {
   const names = await snapshotNames(dir);
   const old = names.filter((name) => name <= newest).slice(0, -keep);
   const damaged = names.filter((name) => name > newest);
-  const leftovers = (await readdir(dir)).filter((name) => LEFTOVER.test(name));
-  for (const name of [...old, ...damaged, ...leftovers]) {
+  for (const name of [...old, ...damaged]) await rm(join(dir, name), { recursive: true, force: true });
+}
+
+async function removeLeftovers(dir: string): Promise<void> {
+  const names = (await readdir(dir).catch(ignoreMissing)) ?? [];
+  for (const name of names.filter((n) => LEFTOVER.test(n))) {
     await rm(join(dir, name), { recursive: true, force: true });
   }
 }
@@ -251,9 +247,4 @@ function hashOf(content: z.infer<typeof CONTENT>): string {
 function damaged(path: string, problem: string, cause?: unknown): OryxError {
   const remedy = "an earlier snapshot serves, if there is one";
   return new OryxError("snapshot_damaged", `snapshot ${basename(path)}: ${problem}`, remedy, { cause });
-}
-
-function ignoreMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
-  return undefined;
 }

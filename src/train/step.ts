@@ -131,7 +131,8 @@ export class Trainer {
   }
 
   /**
-   * Computes the loss of examples and adds its gradients to those so far. When it rejects, those so far are gone.
+   * Computes the loss of examples and adds its gradients to those so far; one call at a time. When it rejects, those
+   * so far are gone.
    * @throws OryxError `training_failed` when the loss is no number, `aborted`, `runtime_failed`
    */
   async gradients(examples: readonly Example[], options: GradientOptions = {}): Promise<BatchLoss> {

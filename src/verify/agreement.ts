@@ -1,5 +1,4 @@
 import { OryxError } from "../core/errors.ts";
-import { KvSlot } from "../engine/kv.ts";
 import { argmax } from "../engine/sampler.ts";
 import { sequenceLength } from "../engine/sequence.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
@@ -120,11 +119,13 @@ async function teacherForced(
   signal: AbortSignal | undefined,
 ): Promise<Float32Array[]> {
   const { sequence } = await readCase(model, golden, new Map(), signal);
-  const slot = new KvSlot(model.decoder.config, sequenceLength(sequence) + tokens);
-  const logits = [await model.decoder.prefill(slot, sequence, { signal })];
-  while (logits.length < tokens) {
-    const id = given?.[logits.length - 1] ?? argmax(logits.at(-1) as Float32Array);
-    logits.push(await model.decoder.next(slot, id, signal));
-  }
-  return logits;
+  const { decoder } = model;
+  return decoder.withSlot(sequenceLength(sequence) + tokens, async (slot) => {
+    const logits = [await decoder.prefill(slot, sequence, { signal })];
+    while (logits.length < tokens) {
+      const id = given?.[logits.length - 1] ?? argmax(logits.at(-1) as Float32Array);
+      logits.push(await decoder.next(slot, id, signal));
+    }
+    return logits;
+  });
 }

@@ -1,5 +1,12 @@
 import type { TensorData } from "../core/tensor.ts";
-import type { OutputTarget, RunOptions, Runtime, RuntimeModel, Session } from "../runtime/session.ts";
+import type {
+  InputTensor,
+  OutputTarget,
+  RunOptions,
+  Runtime,
+  RuntimeModel,
+  Session,
+} from "../runtime/session.ts";
 
 /** What the vision graph was fed in a run, and what it made on the way to its rows. */
 export interface ObservedPictures {
@@ -31,7 +38,7 @@ export class ObservingRuntime implements Runtime {
   async load(model: RuntimeModel): Promise<Session> {
     const session = await this.#runtime.load(model);
     const run = async (
-      inputs: Readonly<Record<string, TensorData>>,
+      inputs: Readonly<Record<string, InputTensor>>,
       outputs: Readonly<Record<string, OutputTarget>>,
       options?: RunOptions,
     ) => {
@@ -41,7 +48,12 @@ export class ObservingRuntime implements Runtime {
       return all;
     };
     const { inputNames, outputNames } = session;
-    return { inputNames, outputNames, run, close: () => session.close() };
+    const allocate: Session["allocate"] = (dtype, shape) => session.allocate(dtype, shape);
+    return { inputNames, outputNames, run, allocate, close: () => session.close() };
+  }
+
+  residentTokens(): Promise<number> {
+    return this.#runtime.residentTokens();
   }
 
   close(): Promise<void> {

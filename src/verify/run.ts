@@ -1,8 +1,8 @@
 import type { TensorData } from "../core/tensor.ts";
 import type { Decoder } from "../engine/decoder.ts";
+import { encodeMedia } from "../engine/encode.ts";
 import type { VisionEncoder } from "../engine/encoder.ts";
-import { KvSlot } from "../engine/kv.ts";
-import { encodeMedia, type OpenedMedia, type PlannedMedia, planMedia } from "../engine/media.ts";
+import { type OpenedMedia, type PlannedMedia, planMedia } from "../engine/media.ts";
 import { Sampler } from "../engine/sampler.ts";
 import { type Stretch, sequenceLength } from "../engine/sequence.ts";
 import { DEFAULT_COMPRESSION, type Modality, viewsOf } from "../model/visual.ts";
@@ -200,34 +200,37 @@ interface Generation {
 }
 
 /** Generates greedily over a cache. @returns the logits [vocabulary] behind the sequence, and the tokens */
-async function generate(generation: Generation): Promise<{ logits: Float32Array; greedy: number[] }> {
+function generate(generation: Generation): Promise<{ logits: Float32Array; greedy: number[] }> {
   const { model, sequence, count, signal } = generation;
   const { decoder, stopIds } = model;
-  const slot = new KvSlot(decoder.config, sequenceLength(sequence) + count);
   const sampler = new Sampler();
   const { chunkTokens } = generation;
-  const first = await decoder.prefill(slot, sequence, {
-    signal,
-    ...(chunkTokens !== undefined && { chunkTokens }),
+  return decoder.withSlot(sequenceLength(sequence) + count, async (slot) => {
+    const first = await decoder.prefill(slot, sequence, {
+      signal,
+      ...(chunkTokens !== undefined && { chunkTokens }),
+    });
+    const greedy: number[] = [];
+    for (let logits = first; greedy.length < count; ) {
+      const id = sampler.next(logits);
+      greedy.push(id);
+      if (stopIds.has(id) || greedy.length === count) break;
+      logits = await decoder.next(slot, id, signal);
+    }
+    return { logits: first, greedy };
   });
-  const greedy: number[] = [];
-  for (let logits = first; greedy.length < count; ) {
-    const id = sampler.next(logits);
-    greedy.push(id);
-    if (stopIds.has(id) || greedy.length === count) break;
-    logits = await decoder.next(slot, id, signal);
-  }
-  return { logits: first, greedy };
 }
 
 /** The same without a cache: each step sees the whole sequence anew. */
-async function generateUncached({ model, sequence, count, signal }: Generation): Promise<number[]> {
-  const slot = new KvSlot(model.decoder.config, sequenceLength(sequence) + count);
+function generateUncached({ model, sequence, count, signal }: Generation): Promise<number[]> {
+  const { decoder, stopIds } = model;
   const sampler = new Sampler();
-  const greedy: number[] = [];
-  while (greedy.length < count && !model.stopIds.has(greedy.at(-1) ?? -1)) {
-    slot.truncate(0);
-    greedy.push(sampler.next(await model.decoder.prefill(slot, [...sequence, { ids: greedy }], { signal })));
-  }
-  return greedy;
+  return decoder.withSlot(sequenceLength(sequence) + count, async (slot) => {
+    const greedy: number[] = [];
+    while (greedy.length < count && !stopIds.has(greedy.at(-1) ?? -1)) {
+      slot.truncate(0);
+      greedy.push(sampler.next(await decoder.prefill(slot, [...sequence, { ids: greedy }], { signal })));
+    }
+    return greedy;
+  });
 }

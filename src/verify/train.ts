@@ -1,27 +1,28 @@
 import { join } from "node:path";
+import { quote } from "../core/errors.ts";
 import { conversationExample, recordMessages } from "../data/conversation.ts";
 import type { Example } from "../data/example.ts";
 import { exampleVisual } from "../data/visual.ts";
 import { decodeImage } from "../media/image.ts";
-import { openTokenizer } from "../node/open.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { loadParameters } from "../train/parameters.ts";
 import { Trainer } from "../train/step.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { openTokenizer } from "../weights/tokenizer.ts";
 import { firstDifference } from "./compare.ts";
-import { VISUAL_ID } from "./golden.ts";
+import { invalid, VISUAL_ID } from "./golden.ts";
 import { readTrainCases, type TrainCases, type TrainSample, type TrainSetting } from "./train-cases.ts";
 
 /** Largest relative error of a loss. */
-export const LOSS_TOLERANCE = 1e-4;
+const LOSS_TOLERANCE = 1e-4;
 /** Largest relative error of a norm of gradients. */
-export const NORM_TOLERANCE = 1e-3;
+const NORM_TOLERANCE = 1e-3;
 /**
  * What a tensor's norm may differ by in any case, as a share of the norm over all tensors: some gradients are zero by
  * the maths (softmax ignores what is added to all its scores: a bias of keys), and what is left of them is rounding.
  */
-export const NORM_FLOOR = 1e-6;
+const NORM_FLOOR = 1e-6;
 
 /** One number against the reference's. */
 export interface TrainCheck {
@@ -127,6 +128,8 @@ async function checkSetting(
 ): Promise<TrainCheck[]> {
   const { name, betas, epsilon, weightDecay, maxGradNorm } = setting;
   const parameters = await loadParameters(checkpoint, { trained: [...setting.tensorNorms.keys()] });
+  const unknown = [...setting.tensorNorms.keys()].find((tensor) => !parameters.trained.has(tensor));
+  if (unknown !== undefined) throw invalid(`${name} has a norm of ${quote(unknown)}, which is no tensor`);
   const adamw = { betas, epsilon, weightDecay, maxGradNorm };
   const trainer = await Trainer.load(parameters, runtime, { adamw });
   const checks: TrainCheck[] = [];
@@ -164,7 +167,7 @@ function checkTensors(
 }
 
 function compared(actual: number, expected: number, tolerance: number) {
-  const error = Math.abs(actual - expected) / Math.abs(expected);
+  const error = actual === expected ? 0 : Math.abs(actual - expected) / Math.abs(expected);
   return { actual, expected, error, passed: error <= tolerance };
 }
 

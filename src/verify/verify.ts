@@ -1,8 +1,8 @@
 import { OryxError } from "../core/errors.ts";
 import { loadModel } from "../engine/load.ts";
-import { openTokenizer } from "../node/open.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
+import { openTokenizer } from "../weights/tokenizer.ts";
 import { type GoldenCase, readGolden } from "./golden.ts";
 import { ObservingRuntime } from "./observe.ts";
 import type { Check, VerifyReport } from "./report.ts";

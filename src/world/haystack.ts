@@ -24,7 +24,7 @@ import { drawHeldOut } from "./still.ts";
 /** A long film of ordinary scenes in which single frames show a card. */
 
 /** A card with a text on a colour, or with an object on white. */
-type Card =
+export type Card =
   | { colour: Colour; text: string }
   | { colour: undefined; object: { colour: Colour; shape: Shape } };
 
@@ -58,18 +58,18 @@ export function drawHaystack(
 }
 
 /** Square, or two to one: so long films are encoded with little distortion. */
-function drawLongSize(dice: Dice): Size {
+export function drawLongSize(dice: Dice): Size {
   const side = dice.scaled(128, 180);
   const stretch = Math.sqrt(dice.pick([1, 1, 2, 16 / 9, 1 / 2]));
   return { width: Math.round(side * stretch), height: Math.round(side / stretch) };
 }
 
-const isHeldOut = (card: Card): boolean =>
+export const isHeldOut = (card: Card): boolean =>
   card.colour === undefined
     ? heldOutObject(card.object.colour, card.object.shape)
     : heldOutCard(card.text, card.colour);
 
-function drawCards(dice: Dice, sight: Sight, heldOut: boolean, single: boolean): Card[] | undefined {
+export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, single: boolean): Card[] | undefined {
   if (dice.chance(0.25)) {
     const pair = { colour: dice.pick(COLOURS), shape: dice.pick(SHAPES) };
     const object = heldOut ? drawHeldOut(dice) : pair;
@@ -101,7 +101,7 @@ function placesOf(dice: Dice, count: number, frames: number, depth: number | und
 }
 
 /** Scenes of 8 to 40 frames, each with its background and at most two objects, which move every few frames. */
-function drawScenes(dice: Dice, size: Size, frames: number): string[] {
+export function drawScenes(dice: Dice, size: Size, frames: number): string[] {
   const pictures: string[] = [];
   while (pictures.length < frames) {
     const background = drawBackground(dice);
@@ -135,7 +135,7 @@ const cardContent = ({ width, height }: Size): number => 0.72 * Math.min(width, 
 
 const DARK_INK: readonly Colour[] = ["yellow", "orange", "pink"];
 
-function cardMarks(dice: Dice, card: Card, sight: Sight): string {
+export function cardMarks(dice: Dice, card: Card, sight: Sight): string {
   const { width, height } = sight.size;
   const table = boxMark(width / 2, height / 2, width, height, { fill: "#fff" });
   const line = 0.03 * Math.min(width, height);

@@ -15,7 +15,7 @@ import {
   type Zone,
 } from "./language.ts";
 import { capitalsFor, WEIGHTS, type Weight } from "./lettering.ts";
-import type { Kind } from "./sample.ts";
+import type { EasyImages, Kind } from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { heldOutObject, heldOutText } from "./split.ts";
 
@@ -55,9 +55,16 @@ interface StillPlan {
   needs: "object" | "text" | undefined;
   /** How likely colours, or shapes, are few, so that there are several of a kind to count. */
   alike: number;
+  /** Things at most. */
+  things: number;
+  /** Pixels of a side at most. */
+  side: number;
 }
 
 const SIZES = { from: 88, to: 420, aspect: 2.5, least: 64, most: 512 } as const;
+
+/** Things of an image at most: five objects, or three and two texts. */
+const MOST_THINGS = 5;
 
 /** Encoded pixels of a cell at least: an object with some air. */
 const LEAST_CELL = 46;
@@ -67,7 +74,12 @@ const FILL = { from: 0.72, to: 0.92, most: 100 } as const;
 const JITTER = 0.05;
 
 /** An image on which something of a kind can be asked. */
-export function drawImage(dice: Dice, kind: Kind, heldOut: boolean): { still: Still; scenery: Scenery } {
+export function drawImage(
+  dice: Dice,
+  kind: Kind,
+  heldOut: boolean,
+  easy?: EasyImages,
+): { still: Still; scenery: Scenery } {
   const either = dice.pick(["object", "text"] as const);
   const both = kind === "describe" || kind === "choice" || kind === "position";
   const about = kind === "read" ? "text" : both && heldOut ? either : "object";
@@ -76,6 +88,8 @@ export function drawImage(dice: Dice, kind: Kind, heldOut: boolean): { still: St
     needs,
     heldOut: heldOut ? about : undefined,
     alike: kind === "count" ? 0.7 : 0.35,
+    things: easy?.things ?? MOST_THINGS,
+    side: easy?.side ?? SIZES.most,
   });
   const shown = [
     ...still.objects.map((thing) => ({ picture: 0, thing, x: thing.x, y: thing.y, size: thing.size })),
@@ -87,9 +101,16 @@ export function drawImage(dice: Dice, kind: Kind, heldOut: boolean): { still: St
 
 /** Draws what is shown first, and then a picture in which it fits: or there would be few objects, mostly. */
 function drawStill(dice: Dice, plan: StillPlan): Still {
+  const { side } = plan;
   const background = drawBackground(dice);
   const contents = drawContents(dice, plan, background);
-  return dice.until(() => layOut(dice, drawSight(dice, SIZES, "image"), background, contents), "an image");
+  const sizes = { ...SIZES, from: Math.min(SIZES.from, side), to: Math.min(SIZES.to, side), most: side };
+  // A long word may fit no small picture: then another takes its place.
+  const isSmall = side < SIZES.to;
+  return dice.until(() => {
+    const shown = isSmall ? drawContents(dice, plan, background) : contents;
+    return layOut(dice, drawSight(dice, sizes, "image"), background, shown);
+  }, "an image");
 }
 
 type Pair = Pick<StillObject, "colour" | "shape">;
@@ -99,14 +120,18 @@ interface Contents {
   texts: readonly Pick<StillText, "text" | "place">[];
 }
 
-function drawContents(dice: Dice, { heldOut, needs, alike }: StillPlan, background: Background): Contents {
+function drawContents(
+  dice: Dice,
+  { heldOut, needs, alike, things }: StillPlan,
+  background: Background,
+): Contents {
   const texts = dice.weighted([
     [0, needs === "text" ? 0 : 7],
-    [1, needs === "text" ? 8 : 2],
-    [2, needs === "text" ? 2 : 0.5],
+    [1, needs === "text" ? 8 : needs === "object" && things < 2 ? 0 : 2],
+    [2, things < 2 ? 0 : needs === "text" ? 2 : 0.5],
   ]);
   const least = needs === "object" || texts === 0 ? 1 : 0;
-  const count = dice.whole(least, texts === 0 ? 5 : 3);
+  const count = dice.whole(least, Math.max(least, Math.min(texts === 0 ? 5 : 3, things - texts)));
   const palette = COLOURS.filter((colour) => visibleOn(background, colour));
   const first = heldOut === "object" ? drawHeldOut(dice, palette) : undefined;
   return {

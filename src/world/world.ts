@@ -44,10 +44,13 @@ export function composeSample(seed: number, options: WorldOptions): Composition 
   const weights = KINDS.map((kind) => [kind, options.kinds[kind] ?? 0] as const);
   const primary = dice.weighted(weights);
   const genre = genreOf(dice, primary);
-  const { scenery, candidates } = DRAW[genre](dice, primary, heldOut, options.needle);
-  const plan = { primary, kinds: options.kinds, turns: dice.whole(...TURNS[genre]), heldOut };
-  const turns = converse(dice, candidates, plan);
-  return { primary, modality: MODALITY[genre], scenery, noiseSeed: dice.seed(), turns };
+  const { scenery, candidates } = DRAW[genre](dice, primary, heldOut, options);
+  // Of few things little can be asked that an answer before has not told already.
+  const most = genre === "image" && options.easy ? 2 * options.easy.things : Number.POSITIVE_INFINITY;
+  const turns = Math.min(dice.whole(...TURNS[genre]), most);
+  const plan = { primary, kinds: options.kinds, turns, heldOut };
+  const asked = converse(dice, candidates, plan);
+  return { primary, modality: MODALITY[genre], scenery, noiseSeed: dice.seed(), turns: asked };
 }
 
 /** What is drawn for a kind of question. */
@@ -64,30 +67,30 @@ const MODALITY: Readonly<Record<Genre, Modality>> = {
 
 /** Turns of a sample: looking is expensive, asking is cheap. */
 const TURNS: Readonly<Record<Genre, readonly [least: number, most: number]>> = {
-  image: [8, 10],
-  motions: [4, 6],
-  slides: [4, 6],
-  recording: [3, 4],
-  haystack: [1, 3],
-  table: [4, 6],
+  image: [4, 6],
+  motions: [3, 4],
+  slides: [3, 4],
+  recording: [2, 3],
+  haystack: [1, 2],
+  table: [3, 4],
 };
 
 type DrawGenre = (
   dice: Dice,
   primary: Kind,
   heldOut: boolean,
-  needle: WorldOptions["needle"],
+  options: WorldOptions,
 ) => { scenery: Scenery; candidates: readonly Candidate[] };
 
 const DRAW: Readonly<Record<Genre, DrawGenre>> = {
-  image: (dice, primary, heldOut) => {
-    const { still, scenery } = drawImage(dice, primary, heldOut);
+  image: (dice, primary, heldOut, { easy }) => {
+    const { still, scenery } = drawImage(dice, primary, heldOut, easy);
     return { scenery, candidates: stillCandidates(dice, still) };
   },
   motions: (dice, _, heldOut) => drawMotionFilm(dice, heldOut),
   slides: (dice, _, heldOut) => drawSlides(dice, heldOut),
   recording: (dice, _, heldOut) => drawRecording(dice, heldOut),
-  haystack: (dice, _, heldOut, needle) => drawHaystack(dice, heldOut, needle),
+  haystack: (dice, _, heldOut, { needle }) => drawHaystack(dice, heldOut, needle),
   table: (dice, _, heldOut) => drawTable(dice, heldOut),
 };
 
@@ -116,7 +119,11 @@ const SCALES = { least: 0.25, most: 8 } as const;
 /** Frames of a long film: it must hold its cards, and stay in memory. */
 const FRAMES = { least: 16, most: 4096 } as const;
 
-function checkOptions(seed: number, { kinds, scale = 1, needle = {} }: WorldOptions): void {
+function checkOptions(seed: number, { kinds, scale = 1, needle = {}, easy }: WorldOptions): void {
+  if (easy !== undefined && !(easy.things >= 1 && easy.side >= 64)) {
+    const problem = `easy images have ${easy.things} things and sides of ${easy.side} pixels`;
+    throw new OryxError("bad_option", problem, "give at least 1 thing, and 64 pixels");
+  }
   if (!Number.isSafeInteger(seed) || seed < 0 || seed > 2 ** 50) {
     throw new OryxError("bad_option", `the seed is ${seed}`, "give a whole number from 0");
   }

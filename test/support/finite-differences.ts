@@ -1,13 +1,13 @@
 import fc from "fast-check";
 import { Random } from "../../src/core/random.ts";
 import { elementCount, type TensorData } from "../../src/core/tensor.ts";
-import { decompose } from "../../src/graph/decompose.ts";
 import { type Dim, evaluate, type Shape, symbol } from "../../src/graph/dim.ts";
 import { gradients } from "../../src/graph/gradient.ts";
 import { add, mul } from "../../src/graph/ops.ts";
 import { input, type Tensor } from "../../src/graph/tensor.ts";
 import { emitOnnx } from "../../src/onnx/emit.ts";
 import type { Runtime, Session } from "../../src/runtime/session.ts";
+import { decompose } from "./decompose.ts";
 
 /** Gradients against the slower truth: differences of the function's own values, in double precision. */
 

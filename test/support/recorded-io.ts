@@ -34,7 +34,7 @@ export class RecordedIo implements Io {
     onOutput,
     outputFails,
   }: Setting = {}) {
-    this.env = env;
+    this.env = { ORYX_CACHE: "off", ...env };
     this.stdin = Readable.from([Buffer.from(input)]);
     this.stdout = stream(terminal, columns, (text) => {
       this.out += text;

@@ -34,13 +34,8 @@ function together(x: Tensor): Tensor {
  */
 const MultiHeadAttention: Rule = ({ operands, attributes, outputs, upstream }) => {
   const heads = intAttribute(attributes, "num_heads");
-  const [q, k, v, y, g] = [...operands, outputs[0], upstream[0]].map((t) => apart(t as Tensor, heads)) as [
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
+  const [q, k, v] = operands.map((t) => apart(t as Tensor, heads)) as [Tensor, Tensor, Tensor];
+  const [y, g] = [outputs[0], upstream[0]].map((t) => apart(t as Tensor, heads)) as [Tensor, Tensor];
   const scaled = mul(q, 1 / Math.sqrt(q.dim(-1) as number));
   const p = softmax(matmulTransposed(scaled, k)); // [n, heads, length, length]
   const dScores = mul(p, sub(matmulTransposed(g, v), sum(mul(g, y), [-1])));
@@ -68,4 +63,5 @@ const RotaryEmbedding: Rule = ({ operands, upstream }) => {
 export const attentionGradients: Record<keyof typeof attentionOps, Rule> = {
   MultiHeadAttention,
   RotaryEmbedding,
+  GroupQueryAttention: "none", // it answers requests; training has no cache
 };

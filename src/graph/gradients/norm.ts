@@ -10,7 +10,6 @@ import {
   mean,
   mul,
   reshape,
-  sigmoid,
   sqrt,
   sub,
   sum,
@@ -47,20 +46,10 @@ function geluSlope(x: Tensor): Tensor {
   return add(bell, add(mul(erf(u), 0.5), 0.5));
 }
 
-/** y = x s with s = sigmoid(alpha x): y' = s + alpha y (1 - s) */
-const QuickGelu: Rule = ({ operands, attributes, outputs, upstream }) => {
-  const [x, y, g] = [operands[0], outputs[0], upstream[0]] as [Tensor, Tensor, Tensor];
-  const alpha = floatAttribute(attributes, "alpha");
-  const times = (t: Tensor) => (alpha === 1 ? t : mul(t, alpha));
-  const s = sigmoid(times(x));
-  return [mul(g, add(times(sub(y, mul(y, s))), s))];
-};
-
 export const normGradients: Record<keyof typeof normOps, Rule> = {
   LayerNormalization: normalisation(true),
   SimplifiedLayerNormalization: normalisation(false),
   Softmax: unary((g, _, y) => mul(y, sub(g, sum(mul(g, y), [-1])))),
   LogSoftmax: unary((g, _, y) => sub(g, mul(exp(y), sum(g, [-1])))),
   Gelu: unary((g, x) => mul(g, geluSlope(x))),
-  QuickGelu,
 };

@@ -1,5 +1,5 @@
 import { sameShape } from "../dim.ts";
-import { apply, mismatch, sameDType, tensorAt } from "../infer.ts";
+import { apply, applyAll, intAttribute, mismatch, onlyDescribed, sameDType, tensorAt } from "../infer.ts";
 import type { Op, Tensor } from "../tensor.ts";
 
 /** Attention kernels of ONNX Runtime whose memory does not grow with the square of the length. */
@@ -8,7 +8,8 @@ import type { Op, Tensor } from "../tensor.ts";
 const MultiHeadAttention: Op = {
   name: "MultiHeadAttention",
   domain: "com.microsoft",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed("MultiHeadAttention", operands, attributes, { operands: 3, free: ["num_heads"] });
     sameDType("MultiHeadAttention", operands);
     const [q, k, v] = [0, 1, 2].map((i) => tensorAt("MultiHeadAttention", operands, i)) as [
       Tensor,
@@ -30,7 +31,8 @@ const MultiHeadAttention: Op = {
 const RotaryEmbedding: Op = {
   name: "RotaryEmbedding",
   domain: "com.microsoft",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed("RotaryEmbedding", operands, attributes, { operands: 4 });
     const x = tensorAt("RotaryEmbedding", operands, 0);
     const [cos, sin] = [2, 3].map((i) => tensorAt("RotaryEmbedding", operands, i)) as [Tensor, Tensor];
     const half = (x.dim(-1) as number) / 2;
@@ -41,7 +43,36 @@ const RotaryEmbedding: Op = {
   },
 };
 
-export const attentionOps = { MultiHeadAttention, RotaryEmbedding } as const;
+/**
+ * Causal attention that extends its cache in place: query [1, length, heads * d], key and value [1, length,
+ * kvHeads * d], past keys and values [1, kvHeads, capacity, d], and where the step stands in them, i32 [1] twice.
+ */
+const GroupQueryAttention: Op = {
+  name: "GroupQueryAttention",
+  domain: "com.microsoft",
+  infer(operands, attributes) {
+    const [q, k, v, keys, values] = [0, 1, 2, 3, 4].map((i) =>
+      tensorAt("GroupQueryAttention", operands, i),
+    ) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    sameDType("GroupQueryAttention", operands.slice(0, 5));
+    const [heads, kvHeads] = ["num_heads", "kv_num_heads"].map((a) => intAttribute(attributes, a)) as [
+      number,
+      number,
+    ];
+    const d = keys.dim(-1) as number;
+    const fits =
+      sameShape(q.shape, [1, q.dim(1), heads * d]) &&
+      sameShape(k.shape, [1, q.dim(1), kvHeads * d]) &&
+      sameShape(v.shape, k.shape) &&
+      sameShape(keys.shape, [1, kvHeads, keys.dim(2), d]) &&
+      sameShape(values.shape, keys.shape);
+    if (!fits)
+      throw mismatch("GroupQueryAttention", operands, `expected ${heads} heads over ${kvHeads} of ${d}`);
+    return [q, keys, values];
+  },
+};
+
+export const attentionOps = { MultiHeadAttention, RotaryEmbedding, GroupQueryAttention } as const;
 
 /** softmax(q k^T / sqrt(d)) v per head, over all positions. q, k, v [n, length, heads * d] */
 export const multiHeadAttention = (q: Tensor, k: Tensor, v: Tensor, heads: number) =>
@@ -50,3 +81,27 @@ export const multiHeadAttention = (q: Tensor, k: Tensor, v: Tensor, heads: numbe
 /** x [n, heads, length, d] rotated by the angles whose cosine and sine are given per position, [length, d / 2]. */
 export const rotaryEmbedding = (x: Tensor, cos: Tensor, sin: Tensor) =>
   apply(RotaryEmbedding, [x, { dims: [0] }, cos, sin]);
+
+/** A cache of one layer, [1, kvHeads, capacity, d] each, and a step's place in it: i32 [1] each. */
+export interface CacheOperands {
+  keys: Tensor;
+  values: Tensor;
+  /** Index of the step's last position. */
+  last: Tensor;
+  /** Positions cached once the step is done. */
+  total: Tensor;
+}
+
+/**
+ * Causal attention of new positions over the cached ones and themselves, which puts their keys and values into the
+ * cache. q [1, length, heads * d]; k, v [1, length, kvHeads * d]; the cache's memory is that of the outputs.
+ */
+export function groupQueryAttention(q: Tensor, k: Tensor, v: Tensor, cache: CacheOperands) {
+  const { keys, values, last, total } = cache;
+  const d = keys.dim(-1) as number;
+  const [attended, ...extended] = applyAll(GroupQueryAttention, [q, k, v, keys, values, last, total], {
+    num_heads: { int: (q.dim(-1) as number) / d },
+    kv_num_heads: { int: keys.dim(1) as number },
+  }) as [Tensor, Tensor, Tensor];
+  return { attended, keys: extended[0], values: extended[1] };
+}

@@ -8,6 +8,7 @@ import {
   intAttribute,
   intsAttribute,
   mismatch,
+  onlyDescribed,
   sameDType,
   tensorAt,
 } from "../infer.ts";
@@ -18,7 +19,8 @@ import type { Op, Operand, Tensor } from "../tensor.ts";
 const Reshape: Op = {
   name: "Reshape",
   domain: "",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed("Reshape", operands, attributes, { operands: 2, fixed: { allowzero: 1 } });
     const x = tensorAt("Reshape", operands, 0);
     const shape = dimsAt("Reshape", operands, 1);
     if (!sameDim(times(...x.shape), times(...shape))) {
@@ -85,7 +87,8 @@ const Split: Op = {
 const Slice: Op = {
   name: "Slice",
   domain: "",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed("Slice", operands, attributes, { operands: 4 });
     const x = tensorAt("Slice", operands, 0);
     const [[start], [end], [axis]] = [1, 2, 3].map((i) => dimsAt("Slice", operands, i)) as [
       Dim[],
@@ -104,7 +107,8 @@ const Slice: Op = {
 const Gather: Op = {
   name: "Gather",
   domain: "",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed("Gather", operands, attributes, { operands: 2 });
     const table = tensorAt("Gather", operands, 0);
     const indices = tensorAt("Gather", operands, 1);
     if (indices.dtype !== "i64" && indices.dtype !== "i32")
@@ -131,6 +135,11 @@ const ScatterElements: Op = {
   name: "ScatterElements",
   domain: "",
   infer(operands, attributes) {
+    onlyDescribed("ScatterElements", operands, attributes, {
+      operands: 3,
+      free: ["axis"],
+      fixed: { reduction: "add" },
+    });
     const [x, indices, updates] = [0, 1, 2].map((i) => tensorAt("ScatterElements", operands, i)) as [
       Tensor,
       Tensor,

@@ -1,5 +1,5 @@
 import { type Dim, sameDim, times } from "../dim.ts";
-import { apply, broadcast, intAttribute, mismatch, sameDType, tensorAt } from "../infer.ts";
+import { apply, broadcast, intAttribute, mismatch, onlyDescribed, sameDType, tensorAt } from "../infer.ts";
 import type { Op, Operand, Tensor } from "../tensor.ts";
 import { reshape, transpose } from "./layout.ts";
 
@@ -25,7 +25,8 @@ function productShape(op: string, operands: readonly Operand[], transposed: Tran
 const MatMul: Op = {
   name: "MatMul",
   domain: "",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed("MatMul", operands, attributes, { operands: 2 });
     const shape = productShape("MatMul", operands, { a: false, b: false });
     return [{ dtype: tensorAt("MatMul", operands, 0).dtype, shape }];
   },
@@ -39,6 +40,7 @@ const Gemm: Op = {
   name: "Gemm",
   domain: "",
   infer(operands, attributes) {
+    onlyDescribed("Gemm", operands, attributes, { operands: 2, free: ["transA", "transB"] });
     const [a, b] = ["transA", "transB"].map((name) => intAttribute(attributes, name) === 1) as [
       boolean,
       boolean,

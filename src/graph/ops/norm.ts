@@ -1,58 +1,37 @@
 import { sameShape } from "../dim.ts";
-import { apply, mismatch, sameDType, tensorAt } from "../infer.ts";
-import type { Op, Operand, Tensor, Type } from "../tensor.ts";
+import { apply, type Described, mismatch, onlyDescribed, sameDType, tensorAt } from "../infer.ts";
+import type { Op, Tensor } from "../tensor.ts";
 
 /** Normalisations over the last axis, softmax, and the activations that have kernels of their own. */
 
-function overLastAxis(op: string, operands: readonly Operand[]): Type[] {
-  sameDType(op, operands);
-  const x = tensorAt(op, operands, 0);
-  for (let i = 1; i < operands.length; i++) {
-    if (!sameShape(tensorAt(op, operands, i).shape, [x.dim(-1)])) {
-      throw mismatch(op, operands, `expected [${x.dim(-1)}]`);
+/** An operation on x [.., width], whose further operands are [width]. */
+const overLastAxis = (name: string, domain: Op["domain"], described: Described): Op => ({
+  name,
+  domain,
+  infer(operands, attributes) {
+    onlyDescribed(name, operands, attributes, described);
+    sameDType(name, operands);
+    const x = tensorAt(name, operands, 0);
+    for (let i = 1; i < operands.length; i++) {
+      if (!sameShape(tensorAt(name, operands, i).shape, [x.dim(-1)])) {
+        throw mismatch(name, operands, `expected [${x.dim(-1)}]`);
+      }
     }
-  }
-  return [x];
-}
+    return [x];
+  },
+});
 
-const LayerNormalization: Op = {
-  name: "LayerNormalization",
-  domain: "",
-  infer: (operands) => overLastAxis("LayerNormalization", operands),
-};
-
+const normalisation = { free: ["epsilon"], fixed: { axis: -1 } };
+const LayerNormalization = overLastAxis("LayerNormalization", "", { operands: 3, ...normalisation });
 /** RMSNorm, under the name that ONNX Runtime gives it. */
-const SimplifiedLayerNormalization: Op = {
-  name: "SimplifiedLayerNormalization",
-  domain: "",
-  infer: (operands) => overLastAxis("SimplifiedLayerNormalization", operands),
-};
-
-const Softmax: Op = {
-  name: "Softmax",
-  domain: "",
-  infer: (operands) => overLastAxis("Softmax", operands),
-};
-
-const LogSoftmax: Op = {
-  name: "LogSoftmax",
-  domain: "",
-  infer: (operands) => overLastAxis("LogSoftmax", operands),
-};
-
+const SimplifiedLayerNormalization = overLastAxis("SimplifiedLayerNormalization", "", {
+  operands: 2,
+  ...normalisation,
+});
+const Softmax = overLastAxis("Softmax", "", { operands: 1, fixed: { axis: -1 } });
+const LogSoftmax = overLastAxis("LogSoftmax", "", { operands: 1, fixed: { axis: -1 } });
 /** The exact GELU, x * Phi(x). */
-const Gelu: Op = {
-  name: "Gelu",
-  domain: "com.microsoft",
-  infer: (operands) => overLastAxis("Gelu", operands),
-};
-
-/** x * sigmoid(alpha x); SiLU where alpha is 1. */
-const QuickGelu: Op = {
-  name: "QuickGelu",
-  domain: "com.microsoft",
-  infer: (operands) => overLastAxis("QuickGelu", operands),
-};
+const Gelu = overLastAxis("Gelu", "com.microsoft", { operands: 1 });
 
 export const normOps = {
   LayerNormalization,
@@ -60,7 +39,6 @@ export const normOps = {
   Softmax,
   LogSoftmax,
   Gelu,
-  QuickGelu,
 } as const;
 
 const lastAxis = { axis: { int: -1 } } as const;
@@ -78,6 +56,3 @@ export const softmax = (x: Tensor) => apply(Softmax, [x], lastAxis);
 export const logSoftmax = (x: Tensor) => apply(LogSoftmax, [x], lastAxis);
 
 export const gelu = (x: Tensor) => apply(Gelu, [x]);
-
-/** x * sigmoid(x) in one pass. */
-export const silu = (x: Tensor) => apply(QuickGelu, [x], { alpha: { float: 1 } });

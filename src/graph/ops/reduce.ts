@@ -1,5 +1,5 @@
 import type { Dim } from "../dim.ts";
-import { apply, axisOf, dimsAt, tensorAt } from "../infer.ts";
+import { apply, axisOf, dimsAt, mismatch, onlyDescribed, tensorAt } from "../infer.ts";
 import type { Op, Tensor } from "../tensor.ts";
 
 /** Reductions over chosen axes, which stay as 1. */
@@ -7,9 +7,12 @@ import type { Op, Tensor } from "../tensor.ts";
 const reduction = (name: string): Op => ({
   name,
   domain: "",
-  infer(operands) {
+  infer(operands, attributes) {
+    onlyDescribed(name, operands, attributes, { operands: 2, fixed: { keepdims: 1 } });
     const x = tensorAt(name, operands, 0);
     const axes = dimsAt(name, operands, 1).map((a) => axisOf(name, x, a as number));
+    // ONNX takes no axes for all of them.
+    if (axes.length === 0 && x.rank > 0) throw mismatch(name, operands, "name the axes");
     return [{ dtype: x.dtype, shape: x.shape.map((d, i): Dim => (axes.includes(i) ? 1 : d)) }];
   },
 });

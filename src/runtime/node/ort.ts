@@ -29,6 +29,7 @@ const FALLIBLE = {
   SessionGetOutputName: [37, "void *", "size_t", "void *", "void *"],
   CreateRunOptions: [39, "void *"],
   RunOptionsSetTerminate: [46, "void *"],
+  CreateTensorAsOrtValue: [48, "void *", "void *", "size_t", "int", "void *"],
   CreateTensorWithDataAsOrtValue: [49, "void *", "void *", "size_t", "void *", "size_t", "int", "void *"],
   IsTensor: [50, "void *", "void *"],
   GetTensorMutableData: [51, "void *", "void *"],
@@ -36,10 +37,12 @@ const FALLIBLE = {
   GetDimensionsCount: [61, "void *", "void *"],
   GetDimensions: [62, "void *", "void *", "size_t"],
   GetTensorTypeAndShape: [65, "void *", "void *"],
+  CreateMemoryInfo: [68, "str", "int", "int", "int", "void *"],
   CreateCpuMemoryInfo: [69, "int", "int", "void *"],
   AllocatorFree: [76, "void *", "void *"],
   GetAllocatorWithDefaultOptions: [78, "void *"],
   AddSessionConfigEntry: [130, "void *", "str", "str"],
+  CreateAllocator: [131, "void *", "void *", "void *"],
   AddExternalInitializers: [210, "void *", "void *", "void *", "size_t"],
   SessionOptionsAppendExecutionProvider: [216, "void *", "str", "void *", "void *", "size_t"],
 } as const;
@@ -54,6 +57,7 @@ const RELEASING = {
   ReleaseRunOptions: 97,
   ReleaseTensorTypeAndShapeInfo: 99,
   ReleaseSessionOptions: 100,
+  ReleaseAllocator: 132,
 } as const;
 
 /** Asking for this version of the API gives every function above; ONNX Runtime 1.17 and later answer it. */

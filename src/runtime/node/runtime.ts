@@ -8,7 +8,7 @@ import { type Handle, loadOrt, type Ort } from "./ort.ts";
 import { NodeSession } from "./session.ts";
 import { outSlot, TensorBridge } from "./tensors.ts";
 import { atOnce, type Turn } from "./turns.ts";
-import { ATTENTION_PROBE, adaptToWebGpu, attends } from "./webgpu.ts";
+import { ATTENTION_PROBE, adaptToWebGpu, attends, CACHE_PROBE, tokensAttended } from "./webgpu.ts";
 import { addInMemoryWeights, parseModel, placeWeights } from "./weights.ts";
 
 export interface NodeRuntimeOptions extends RuntimeOptions {
@@ -45,6 +45,7 @@ class NodeRuntime implements Runtime {
   readonly #turn: Turn;
   readonly #sessions = new Set<Promise<Session>>();
   #flashAttention: Promise<boolean> | undefined;
+  #residentTokens: Promise<number> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(ort: Ort, device: Device, threads: number) {
@@ -81,6 +82,12 @@ class NodeRuntime implements Runtime {
     return loading;
   }
 
+  residentTokens(): Promise<number> {
+    if (this.device === "cpu") return Promise.resolve(0);
+    this.#residentTokens ??= this.#probed(CACHE_PROBE, tokensAttended);
+    return this.#residentTokens;
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#release();
     return this.#closing;
@@ -94,16 +101,17 @@ class NodeRuntime implements Runtime {
 
   /** Whether the device computes attention rightly, found out once. */
   #hasFlashAttention(): Promise<boolean> {
-    const probe = async () => {
-      const session = await this.#create({ onnx: ATTENTION_PROBE, weights: new Map() }, []);
-      try {
-        return await attends(session);
-      } finally {
-        await session.close();
-      }
-    };
-    this.#flashAttention ??= probe();
+    this.#flashAttention ??= this.#probed(ATTENTION_PROBE, attends);
     return this.#flashAttention;
+  }
+
+  async #probed<T>(onnx: Uint8Array, probe: (session: Session) => Promise<T>): Promise<T> {
+    const session = await this.#create({ onnx, weights: new Map() }, []);
+    try {
+      return await probe(session);
+    } finally {
+      await session.close();
+    }
   }
 
   /** @param cpuNodes names of the nodes that stay on the CPU, whatever the device */
@@ -124,7 +132,7 @@ class NodeRuntime implements Runtime {
         ort.inBackground("CreateSessionFromArray", this.#env, onnx, onnx.byteLength, options, slot),
       );
       await releaseMappedPages(paths);
-      return new NodeSession(ort, slot[0]!, this.#memoryInfo, this.#turn);
+      return new NodeSession(ort, slot[0]!, this.#memoryInfo, { device: this.device, turn: this.#turn });
     } finally {
       weights?.release();
       ort.ReleaseSessionOptions(options);
@@ -176,8 +184,18 @@ class NodeRuntime implements Runtime {
   }
 }
 
+/**
+ * Native calls that the process can have under way at once, runs among them: the threads of libuv's pool, which also
+ * read files and decode pictures. Their number is fixed before a program's first line runs, by this variable alone.
+ */
+export function nativeCallsAtOnce(env: NodeJS.ProcessEnv = process.env): number {
+  const { UV_THREADPOOL_SIZE: size } = env;
+  if (size === undefined) return 4;
+  return Math.min(1024, Math.max(1, Math.trunc(Number(size)) || 1));
+}
+
 /** Two threads on one core slow a matrix product down. Only Linux tells whether cores are shared. */
-function physicalCores(): number {
+export function physicalCores(): number {
   const cores = availableParallelism();
   try {
     const shared = readFileSync("/sys/devices/system/cpu/smt/active", "utf8").trim() === "1";

@@ -1,11 +1,12 @@
 import koffi from "koffi";
+import type { DType } from "../../core/dtype.ts";
 import { OryxError, throwIfAborted } from "../../core/errors.ts";
 import type { TensorData } from "../../core/tensor.ts";
-import type { OutputTarget, RunOptions, Session } from "../session.ts";
+import type { DeviceTensor, InputTensor, OutputTarget, RunOptions, Session } from "../session.ts";
+import { DeviceMemory, NodeDeviceTensor, type Place } from "./device-memory.ts";
 import { returnFreedMemory } from "./memory.ts";
 import type { Handle, Ort } from "./ort.ts";
 import { cString, outSlot, TensorBridge } from "./tensors.ts";
-import type { Turn } from "./turns.ts";
 
 /** A loaded model in ONNX Runtime, called through its C API. */
 export class NodeSession implements Session {
@@ -14,20 +15,19 @@ export class NodeSession implements Session {
   readonly #ort: Ort;
   readonly #session: Handle;
   readonly #bridge: TensorBridge;
-  readonly #turn: Turn;
+  readonly #place: Place;
+  readonly #memory: DeviceMemory;
   readonly #inputs: Names;
   readonly #outputs: Names;
-  readonly #running = new Set<Promise<void>>();
+  readonly #running = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  /**
-   * Takes over `session`. `memoryInfo` describes CPU memory and must outlive this object; `turn` says when the
-   * device may be used.
-   */
-  constructor(ort: Ort, session: Handle, memoryInfo: Handle, turn: Turn) {
+  /** Takes over `session`. `memoryInfo` describes CPU memory and must outlive this object. */
+  constructor(ort: Ort, session: Handle, memoryInfo: Handle, place: Place) {
     this.#ort = ort;
-    this.#turn = turn;
+    this.#place = place;
     this.#session = session;
+    this.#memory = new DeviceMemory(ort, session, place);
     this.#bridge = new TensorBridge(ort, memoryInfo);
     this.#inputs = new Names("input", readNames(ort, session, "Input"));
     this.#outputs = new Names("output", readNames(ort, session, "Output"));
@@ -36,17 +36,18 @@ export class NodeSession implements Session {
   }
 
   async run(
-    inputs: Readonly<Record<string, TensorData>>,
+    inputs: Readonly<Record<string, InputTensor>>,
     outputs: Readonly<Record<string, OutputTarget>>,
     options?: RunOptions,
   ): Promise<Record<string, TensorData>> {
-    if (this.#closing) throw new OryxError("closed", "the session is closed", "load the model again");
+    if (this.#closing) throw closed();
     const call = new RunCall(this.#ort);
     try {
       call.bindInputs(this.#inputs, this.#bridge, inputs);
       call.bindOutputs(this.#outputs, this.#bridge, outputs);
-      const running = this.#turn(() => call.run(this.#session, options?.signal));
+      const running = this.#place.turn(() => call.run(this.#session, options?.signal));
       this.#running.add(running);
+      for (const tensor of call.deviceTensors) tensor.usedBy(running);
       try {
         await running;
       } finally {
@@ -58,6 +59,17 @@ export class NodeSession implements Session {
     }
   }
 
+  async allocate(dtype: DType, shape: readonly number[]): Promise<DeviceTensor> {
+    if (this.#closing) throw closed();
+    const allocating = this.#memory.allocate(dtype, shape);
+    this.#running.add(allocating);
+    try {
+      return await allocating;
+    } finally {
+      this.#running.delete(allocating);
+    }
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#release();
     return this.#closing;
@@ -65,17 +77,23 @@ export class NodeSession implements Session {
 
   async #release(): Promise<void> {
     await Promise.allSettled(this.#running);
-    await this.#turn(() => this.#ort.inBackground("ReleaseSession", this.#session));
+    await this.#memory.release();
+    await this.#place.turn(() => this.#ort.inBackground("ReleaseSession", this.#session));
     await returnFreedMemory();
   }
 }
 
+const closed = () => new OryxError("closed", "the session is closed", "load the model again");
+
 /** The native objects of one run. */
 class RunCall {
+  /** Those that the run reads or writes; their values are not the run's to release. */
+  readonly deviceTensors = new Set<NodeDeviceTensor>();
   readonly #ort: Ort;
   readonly #options: Handle;
   /** What the run reads and writes: referenced here until it ends, so that no garbage collection takes it. */
   readonly #memory: TensorData["data"][] = [];
+  readonly #borrowed = new Set<Handle>();
   #targets: [name: string, target: OutputTarget][] = [];
   #inputNames = new BigUint64Array(0);
   #inputValues = new BigUint64Array(0);
@@ -89,7 +107,7 @@ class RunCall {
     this.#options = slot[0]!;
   }
 
-  bindInputs(names: Names, bridge: TensorBridge, inputs: Readonly<Record<string, TensorData>>): void {
+  bindInputs(names: Names, bridge: TensorBridge, inputs: Readonly<Record<string, InputTensor>>): void {
     const given = Object.entries(inputs);
     this.#inputNames = new BigUint64Array(given.length);
     this.#inputValues = new BigUint64Array(given.length);
@@ -135,26 +153,41 @@ class RunCall {
     throwIfAborted(signal);
   }
 
-  /** The outputs: the caller's own tensors, and copies of those that ONNX Runtime allocated. */
+  /** The outputs in memory: the caller's own tensors, and copies of those that ONNX Runtime allocated. */
   results(bridge: TensorBridge): Record<string, TensorData> {
     const results: Record<string, TensorData> = {};
     this.#targets.forEach(([name, target], i) => {
-      results[name] = target === "fresh" ? bridge.read(this.#outputValues[i]!, name) : target;
+      if (target === "fresh") results[name] = bridge.read(this.#outputValues[i]!, name);
+      else if ("data" in target) results[name] = target;
     });
     return results;
   }
 
   /** Releases every native object of the run, whatever happened to it. */
   release(): void {
-    for (const value of this.#inputValues) if (value !== 0n) this.#ort.ReleaseValue(value);
-    for (const value of this.#outputValues) if (value !== 0n) this.#ort.ReleaseValue(value);
+    for (const value of [...this.#inputValues, ...this.#outputValues]) {
+      if (value !== 0n && !this.#borrowed.has(value)) this.#ort.ReleaseValue(value);
+    }
     this.#ort.ReleaseRunOptions(this.#options);
     this.#memory.length = 0;
   }
 
-  #bind(bridge: TensorBridge, tensor: TensorData, name: string): Handle {
-    this.#memory.push(tensor.data);
-    return bridge.overData(tensor, name);
+  #bind(bridge: TensorBridge, tensor: InputTensor, name: string): Handle {
+    if ("data" in tensor) {
+      this.#memory.push(tensor.data);
+      return bridge.overData(tensor, name);
+    }
+    if (!(tensor instanceof NodeDeviceTensor)) {
+      throw new OryxError(
+        "runtime_failed",
+        `tensor "${name}" is in no memory of this runtime`,
+        "allocate it with a session of this runtime",
+      );
+    }
+    const { value } = tensor;
+    this.deviceTensors.add(tensor);
+    this.#borrowed.add(value);
+    return value;
   }
 }
 

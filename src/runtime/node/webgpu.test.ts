@@ -1,11 +1,12 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { graph, int, ints, model, node, value, weight } from "../../../test/support/tiny-onnx.ts";
 import type { OryxError } from "../../core/errors.ts";
 import type { TensorData } from "../../core/tensor.ts";
-import { storedParams } from "../../engine/load.ts";
+import { loadDecoder, storedParams } from "../../engine/load.ts";
+import { argmax } from "../../engine/sampler.ts";
 import { languageGraph, visionGraph } from "../../model/oryx.ts";
 import { emitOnnx } from "../../onnx/emit.ts";
 import { ModelProtoSchema } from "../../onnx/onnx_pb.ts";
@@ -13,7 +14,7 @@ import { openCheckpoint } from "../../weights/checkpoint.ts";
 import type { Runtime, RuntimeModel } from "../session.ts";
 import { createNodeRuntime } from "./runtime.ts";
 import { inLine } from "./turns.ts";
-import { ATTENTION_PROBE, adaptToWebGpu, attends } from "./webgpu.ts";
+import { ATTENTION_PROBE, adaptToWebGpu, attends, CACHE_PROBE, tokensAttended } from "./webgpu.ts";
 
 const qwenTiny = fileURLToPath(new URL("../../../test/fixtures/oryx-qwen-tiny", import.meta.url));
 
@@ -121,6 +122,20 @@ describe("a model for the GPU", () => {
       ),
     );
     expect(await attends(other)).toBe(false);
+  });
+
+  it("tells attention over a cache in place from something else", async () => {
+    expect(await tokensAttended(await cpu.load(bare(CACHE_PROBE)))).toBe(Number.POSITIVE_INFINITY);
+    const { graph: probe } = fromBinary(ModelProtoSchema, CACHE_PROBE);
+    const idle = ["y", "more keys", "more values"].map((y, i) =>
+      node("Identity", [["x", "keys", "values"][i] as string], [y]),
+    );
+    const other = model(graph(idle, probe?.input ?? [], probe?.output ?? []));
+    expect(await tokensAttended(await cpu.load(bare(other)))).toBe(0);
+  });
+
+  it("keeps no cache on the CPU, where it is the caller's memory anyway", async () => {
+    expect(await cpu.residentTokens()).toBe(0);
   });
 });
 
@@ -254,5 +269,41 @@ describe.skipIf(missing !== "")(`WebGPU${missing}`, () => {
         }
       }
     },
+  );
+
+  it.each(["oryx-qwen-tiny", "oryx-llama-tiny"])(
+    "answers as the reference of %s, in two conversations at once, its caches never leaving the GPU",
+    async (name) => {
+      const dir = fileURLToPath(new URL(`../../../test/fixtures/${name}`, import.meta.url));
+      const { cases } = JSON.parse(readFileSync(`${dir}/cases.json`, "utf8"));
+      const text = cases.find((c: { name: string }) => c.name === "text");
+      const { language, config } = await openCheckpoint(dir);
+      const source = { config: config.language, language };
+      const [onGpu, onCpu] = [await loadDecoder(gpu, source), await loadDecoder(cpu, source)];
+      expect(onGpu.stepTokens).toBeGreaterThanOrEqual(31);
+      const other = text.input_ids.toReversed();
+      const slots = [onGpu.slot(128), onGpu.slot(128), onCpu.slot(128)] as const;
+      const prompts = [text.input_ids, other, other];
+      const logits = await Promise.all(
+        slots.map((slot, i) => (i === 2 ? onCpu : onGpu).prefill(slot, [{ ids: prompts[i] }])),
+      );
+      const said: number[][] = [[], [], []];
+      while ((said[0]?.length ?? 0) < text.greedy.length) {
+        for (const [i, slot] of slots.entries()) {
+          said[i]?.push(argmax(logits[i] as Float32Array));
+          logits[i] = await (i === 2 ? onCpu : onGpu).next(slot, said[i]?.at(-1) as number);
+        }
+      }
+      expect(said[0]).toEqual(text.greedy);
+      expect(said[1]).toEqual(said[2]);
+
+      const fork = onGpu.slot(128);
+      await fork.append(await slots[1].read(0, other.length));
+      expect(argmax(await onGpu.next(fork, said[1]?.[0] as number))).toBe(said[1]?.[1]);
+      await onGpu.close();
+      await expect(slots[0].read(0, 1)).rejects.toMatchObject({ code: "closed" });
+      await onCpu.close();
+    },
+    180_000,
   );
 });

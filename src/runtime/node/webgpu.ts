@@ -114,32 +114,61 @@ type NodeAttributes = NonNullable<MessageInitShape<typeof NodeProtoSchema>["attr
 const int = (name: string, i: bigint) => ({ name, type: AttributeType.INT, i });
 const ints = (name: string, values: bigint[]) => ({ name, type: AttributeType.INTS, ints: values });
 
-// -------------------------------------------------------------------------------------------------- probe
+// ------------------------------------------------------------------------------------------------- probes
 
-/** Positions and width of the probe: the least from which ONNX Runtime takes the flash kernel, and one head. */
-const [PROBE_LENGTH, PROBE_WIDTH] = [32, 8];
+/** Positions from which ONNX Runtime takes the flash kernel. */
+const FLASH_LENGTH = 32;
+/** Width of the probes: one head, the narrowest that has kernels. */
+const PROBE_WIDTH = 8;
 
 /** A model of one attention: `x` [1, 32, 8] over itself makes `y`. */
-export const ATTENTION_PROBE: Uint8Array = probe();
+export const ATTENTION_PROBE: Uint8Array = probe(
+  { opType: "MultiHeadAttention", input: ["x", "x", "x"], output: ["y"], attribute: [int("num_heads", 1n)] },
+  [
+    ["x", DataType.FLOAT, [1, FLASH_LENGTH, PROBE_WIDTH]],
+    ["y", DataType.FLOAT, [1, FLASH_LENGTH, PROBE_WIDTH]],
+  ],
+);
 
-function probe(): Uint8Array {
-  const dims = [1, PROBE_LENGTH, PROBE_WIDTH];
-  const dim = dims.map((d) => ({ value: { case: "dimValue" as const, value: BigInt(d) } }));
-  const type = {
-    value: { case: "tensorType" as const, value: { elemType: DataType.FLOAT, shape: { dim } } },
-  };
-  const attention = {
-    opType: "MultiHeadAttention",
-    domain: "com.microsoft",
-    input: ["x", "x", "x"],
-    output: ["y"],
-    attribute: [int("num_heads", 1n)],
-  };
+/** The same over a cache, which it extends: `x` [1, length, 8] behind `keys` and `values` [1, 1, capacity, 8]. */
+export const CACHE_PROBE: Uint8Array = probe(
+  {
+    opType: "GroupQueryAttention",
+    input: ["x", "x", "x", "keys", "values", "last", "total"],
+    output: ["y", "more keys", "more values"],
+    attribute: [int("num_heads", 1n), int("kv_num_heads", 1n)],
+  },
+  [
+    ["x", DataType.FLOAT, [1, "length", PROBE_WIDTH]],
+    ["keys", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
+    ["values", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
+    ["last", DataType.INT32, [1]],
+    ["total", DataType.INT32, [1]],
+    ["y", DataType.FLOAT, [1, "length", PROBE_WIDTH]],
+    ["more keys", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
+    ["more values", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
+  ],
+);
+
+/** A model of one node of ONNX Runtime's own; what of `values` is none of its outputs is fed. */
+function probe(
+  node: { opType: string; input: string[]; output: string[]; attribute: NodeAttributes },
+  values: [name: string, elemType: DataType, dims: (number | string)[]][],
+): Uint8Array {
+  const infos = values.map(([name, elemType, dims]) => {
+    const dim = dims.map((d) => ({
+      value:
+        typeof d === "number"
+          ? { case: "dimValue" as const, value: BigInt(d) }
+          : { case: "dimParam" as const, value: d },
+    }));
+    return { name, type: { value: { case: "tensorType" as const, value: { elemType, shape: { dim } } } } };
+  });
   const graph = {
     name: "probe",
-    node: [attention],
-    input: [{ name: "x", type }],
-    output: [{ name: "y", type }],
+    node: [{ ...node, domain: "com.microsoft" }],
+    input: infos.filter(({ name }) => !node.output.includes(name)),
+    output: infos.filter(({ name }) => node.output.includes(name)),
   };
   const opsetImport = [
     { domain: "", version: 17n },
@@ -153,20 +182,77 @@ function probe(): Uint8Array {
 
 /** Whether a session of {@link ATTENTION_PROBE} computes attention. */
 export async function attends(session: Session): Promise<boolean> {
-  const shape = [1, PROBE_LENGTH, PROBE_WIDTH];
-  const data = Float32Array.from({ length: PROBE_LENGTH * PROBE_WIDTH }, (_, i) => Math.sin(i * i));
-  const x: TensorData = { dtype: "f32", shape, data };
-  const { y } = await session.run({ x }, { y: "fresh" });
-  const expected = selfAttention(data, PROBE_LENGTH, PROBE_WIDTH);
-  return y !== undefined && expected.every((value, i) => Math.abs(Number(y.data[i]) - value) < 1e-3);
+  const data = probeRows(FLASH_LENGTH);
+  const { y } = await session.run({ x: rowsOf(data) }, { y: "fresh" });
+  return (
+    y !== undefined &&
+    isClose(
+      y,
+      attentionOver(data, FLASH_LENGTH, () => FLASH_LENGTH),
+    )
+  );
 }
 
-/** softmax(x x^T / sqrt(width)) x for x [length, width], by the definition. */
-function selfAttention(x: Float32Array, length: number, width: number): number[] {
-  const rows = Array.from({ length }, (_, i) => Array.from(x.subarray(i * width, (i + 1) * width)));
-  return rows.flatMap((q) => {
-    const weights = rows.map((k) => Math.exp(k.reduce((s, v, c) => s + v * q[c]!, 0) / Math.sqrt(width)));
+/**
+ * Up to how many positions a session of {@link CACHE_PROBE} may add to a cache in the device's memory at a time, with
+ * right results: 0, {@link FLASH_LENGTH} - 1, or any number.
+ */
+export async function tokensAttended(session: Session): Promise<number> {
+  if (await attendsOverCache(session, 2 * FLASH_LENGTH)) return Number.POSITIVE_INFINITY;
+  return (await attendsOverCache(session, FLASH_LENGTH - 1)) ? FLASH_LENGTH - 1 : 0;
+}
+
+/** Whether attention is right for so many positions, as many behind them, and one more. */
+async function attendsOverCache(session: Session, step: number): Promise<boolean> {
+  const steps = [step, step, 1];
+  const length = 2 * step + 1;
+  const all = probeRows(length);
+  const expected = attentionOver(all, length, (i) => i + 1);
+  const shape = [1, 1, length, PROBE_WIDTH];
+  const [keys, values] = [await session.allocate("f32", shape), await session.allocate("f32", shape)];
+  try {
+    let done = 0;
+    for (const count of steps) {
+      const [from, to] = [done * PROBE_WIDTH, (done + count) * PROBE_WIDTH];
+      done += count;
+      const place = { last: place32(done - 1), total: place32(done) };
+      const outputs = { y: "fresh", "more keys": keys, "more values": values } as const;
+      const { y } = await session.run({ x: rowsOf(all.subarray(from, to)), keys, values, ...place }, outputs);
+      if (y === undefined || !isClose(y, expected.slice(from, to))) return false;
+    }
+    return true;
+  } catch {
+    return false; // a library or device that knows no such attention
+  } finally {
+    await Promise.all([keys.close(), values.close()]);
+  }
+}
+
+const place32 = (i: number): TensorData => ({ dtype: "i32", shape: [1], data: Int32Array.of(i) });
+
+const probeRows = (length: number) =>
+  Float32Array.from({ length: length * PROBE_WIDTH }, (_, i) => Math.sin(i * i));
+
+const rowsOf = (data: Float32Array): TensorData => ({
+  dtype: "f32",
+  shape: [1, data.length / PROBE_WIDTH, PROBE_WIDTH],
+  data,
+});
+
+const isClose = (actual: TensorData, expected: readonly number[]): boolean =>
+  expected.every((value, i) => Math.abs(Number(actual.data[i]) - value) < 1e-3);
+
+/** softmax(x x^T / sqrt(width)) x for x [length, width], by the definition; row i sees the first `seen(i)` rows. */
+function attentionOver(x: Float32Array, length: number, seen: (i: number) => number): number[] {
+  const rows = Array.from({ length }, (_, i) =>
+    Array.from(x.subarray(i * PROBE_WIDTH, (i + 1) * PROBE_WIDTH)),
+  );
+  return rows.flatMap((q, i) => {
+    const visible = rows.slice(0, seen(i));
+    const weights = visible.map((k) =>
+      Math.exp(k.reduce((s, v, c) => s + v * q[c]!, 0) / Math.sqrt(PROBE_WIDTH)),
+    );
     const total = weights.reduce((a, b) => a + b);
-    return q.map((_, c) => rows.reduce((s, v, j) => s + weights[j]! * v[c]!, 0) / total);
+    return q.map((_, c) => visible.reduce((s, v, j) => s + weights[j]! * v[c]!, 0) / total);
   });
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { LIMITS } from "../core/limits.ts";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import { isFile, readJsonObject } from "../weights/files.ts";
+import { isFile, readJsonObject } from "./files.ts";
 
 /** A value of tokenizer.json is a token, an id or part of a merge: three for each of the most that it may have. */
 const TOKENIZER_JSON = {
@@ -9,7 +9,7 @@ const TOKENIZER_JSON = {
   maxTextBytes: LIMITS.tokenizerBytes,
 };
 
-/** The tokenizer of a folder. @throws OryxError `model_missing`, `tokenizer_invalid` */
+/** The tokenizer of a model folder. @throws OryxError `model_missing`, `tokenizer_invalid` */
 export async function openTokenizer(dir: string): Promise<Tokenizer> {
   const read = (name: string) =>
     readJsonObject(join(dir, name), LIMITS.tokenizerBytes, "tokenizer_invalid", TOKENIZER_JSON);

@@ -1,10 +1,10 @@
-import type { Dim } from "./dim.ts";
-import { applyAll, floatAttribute, intAttribute } from "./infer.ts";
-import * as op from "./ops.ts";
-import { inOrder } from "./order.ts";
-import { type Apply, type Attributes, type Operand, Tensor } from "./tensor.ts";
+import type { Dim } from "../../src/graph/dim.ts";
+import { applyAll, floatAttribute, intAttribute } from "../../src/graph/infer.ts";
+import * as op from "../../src/graph/ops.ts";
+import { inOrder } from "../../src/graph/order.ts";
+import { type Apply, type Attributes, type Operand, Tensor } from "../../src/graph/tensor.ts";
 
-/** Compound operations as their definitions say: what their kernels compute, in basic operations. */
+/** The slower truth of compound operations: what their kernels compute, as their definitions say, in basic ones. */
 
 /** The outputs of an operation, by other operations. */
 export type Decomposition = (operands: readonly Operand[], attributes: Attributes) => Tensor[];
@@ -33,12 +33,6 @@ function logSoftmax(x: Tensor): Tensor {
 
 const gelu = (x: Tensor) => op.mul(op.mul(x, 0.5), op.add(op.erf(op.mul(x, Math.SQRT1_2)), 1));
 
-/** Not with a sigmoid: ONNX Runtime would fuse that to the very kernel that knows no double precision. */
-const quickGelu: Decomposition = ([x], attributes) => {
-  const power = op.exp(op.mul(x as Tensor, -floatAttribute(attributes, "alpha")));
-  return [op.div(x as Tensor, op.add(power, 1))];
-};
-
 const attention: Decomposition = (operands, attributes) => {
   const heads = intAttribute(attributes, "num_heads");
   const [q, k, v] = (operands as Tensor[]).map((x) => {
@@ -65,13 +59,12 @@ export const DECOMPOSITIONS = {
   Softmax: ([x]) => [softmax(x as Tensor)],
   LogSoftmax: ([x]) => [logSoftmax(x as Tensor)],
   Gelu: ([x]) => [gelu(x as Tensor)],
-  QuickGelu: quickGelu,
   MultiHeadAttention: attention,
   RotaryEmbedding: rotary,
 } as const satisfies Partial<Record<op.OpName, Decomposition>>;
 
 /**
- * The same values by basic operations, which have kernels in double precision and on every device.
+ * The same values by basic operations, which have kernels in double precision.
  * @param rules what to replace, by an operation's name; a replacement is not replaced again
  */
 export function decompose(

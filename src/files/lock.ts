@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { OryxError } from "../core/errors.ts";
-import { onDisk } from "./disk.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { OryxError, throwIfAborted } from "../core/errors.ts";
+import { ignoreMissing, onDisk } from "./disk.ts";
 
 const BEAT_MS = 2_000;
 /** A holder that has not beaten for this long is gone: stopped, or on a machine that is off. */
@@ -12,24 +13,35 @@ const STALE_MS = 30_000;
 const WATCH_MS = 3 * BEAT_MS;
 const POLL_MS = 100;
 
+export interface LockOptions {
+  /** What to say when another process holds the lock and lives. Without it, its end is waited for. */
+  held?: string;
+  /** Ends the waiting. */
+  signal?: AbortSignal | undefined;
+}
+
 /**
- * Runs an action while no other process holds the lock file. Its holder keeps its time fresh; the lock of a
- * process that has ended is taken over. A killed process can take seconds to end while the disk is busy.
- * @throws OryxError `locked` when another holds it: at the sight of a beat, or after six seconds; `disk`
+ * Runs an action while nobody else, in this or another process, holds the lock file. Its holder keeps its time fresh;
+ * the lock of a process that has ended is taken over. A killed process can take seconds to end while the disk is busy.
+ * @throws OryxError `locked` with {@link LockOptions.held}: at the sight of a beat, or after six seconds; `aborted`, `disk`
  */
-export async function withLock<T>(path: string, action: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  path: string,
+  { held, signal }: LockOptions,
+  action: () => Promise<T>,
+): Promise<T> {
   const mine = `${process.pid} ${hostname()} ${randomUUID()}`;
-  let beaten: number | undefined;
   const deadline = performance.now() + WATCH_MS;
+  let beaten: number | undefined;
   while (!(await tryLock(path, mine)) && !((await takeAway(path)) && (await tryLock(path, mine)))) {
     const before = beaten;
     beaten = await beatOf(path);
-    if ((before === undefined || before === beaten) && performance.now() < deadline) {
-      await new Promise((done) => setTimeout(done, POLL_MS));
-      continue;
+    const lives = (before !== undefined && before !== beaten) || performance.now() >= deadline;
+    if (held !== undefined && lives) {
+      const remedy = `wait for it; if there is none, remove ${path}`;
+      throw new OryxError("locked", `${held}: it holds ${path}`, remedy);
     }
-    const remedy = `wait for it; if there is none, remove ${path}`;
-    throw new OryxError("locked", `another conversion is writing here: it holds ${path}`, remedy);
+    await pause(signal);
   }
   const beat = setInterval(() => {
     const now = new Date();
@@ -46,6 +58,11 @@ export async function withLock<T>(path: string, action: () => Promise<T>): Promi
     // Left by a process that was killed while it took a lock over.
     await rm(`${path}.stale`, { force: true });
   }
+}
+
+async function pause(signal: AbortSignal | undefined): Promise<void> {
+  await sleep(POLL_MS, undefined, signal ? { signal } : {}).catch(() => undefined);
+  throwIfAborted(signal);
 }
 
 /** When the holder last beat; undefined without one. */
@@ -78,7 +95,7 @@ async function takeAway(path: string): Promise<boolean> {
   }
   // Another may have taken it over since it was read: then it goes back.
   const isTheSame = (await readFile(aside, "utf8").catch(() => undefined)) === holder;
-  await (isTheSame ? rm(aside, { force: true }) : rename(aside, path));
+  await (isTheSame ? rm(aside, { force: true }) : rename(aside, path).catch(ignoreMissing));
   return isTheSame;
 }
 

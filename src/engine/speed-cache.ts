@@ -1,0 +1,45 @@
+import { type ByteCache, bytesOf, type CacheKey, cacheKey } from "./cache.ts";
+import type { Speed } from "./speed.ts";
+
+/** Changes with every change of what is measured, or of what it means. */
+const VERSION = 1;
+
+/** More seconds for a token or a patch than any machine takes. */
+const SLOWEST_S = 1e4;
+
+/** Keeps a model's measured speed: in this process, and in a cache for the next ones. */
+export class SpeedCache {
+  readonly #cache: ByteCache | undefined;
+  readonly #computedBy: string;
+  #known: Speed | undefined;
+
+  /** @param computedBy tells models and machines apart that are not equally fast */
+  constructor(cache: ByteCache | undefined, computedBy: string) {
+    this.#cache = cache;
+    this.#computedBy = computedBy;
+  }
+
+  /** Undefined when nothing sound is kept. @throws OryxError `aborted` */
+  async read(signal?: AbortSignal): Promise<Speed | undefined> {
+    if (this.#known !== undefined) return this.#known;
+    const numbers = new Float64Array(5);
+    if (!(await this.#cache?.read(await this.#key(), [bytesOf(numbers)], signal))) return undefined;
+    if (!numbers.every((n) => n >= 0 && n < SLOWEST_S)) return undefined;
+    const [perPatch = 0, perPatchPair = 0, perToken = 0, perTokenPair = 0, perPixel = 0] = numbers;
+    const encode = { perPatch, perPair: perPatchPair };
+    this.#known = { encode, prefill: { perToken, perPair: perTokenPair }, perPixel };
+    return this.#known;
+  }
+
+  /** @throws OryxError `aborted` */
+  async write(speed: Speed, signal?: AbortSignal): Promise<void> {
+    this.#known = speed;
+    const { encode, prefill, perPixel } = speed;
+    const numbers = [encode.perPatch, encode.perPair, prefill.perToken, prefill.perPair, perPixel];
+    await this.#cache?.write(await this.#key(), [bytesOf(Float64Array.from(numbers))], signal);
+  }
+
+  #key(): Promise<CacheKey> {
+    return cacheKey("speed", VERSION, this.#computedBy);
+  }
+}

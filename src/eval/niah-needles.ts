@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { OryxError, quote } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { decodeImage } from "../media/image.ts";
+import type { RgbImage } from "../media/media.ts";
+import type { Size } from "../model/visual.ts";
+import { drawNeedleCards, type NeedleVariant } from "../world/needle-film.ts";
+
+/** What is hidden in a film, and what is asked about it. */
+export interface Needle {
+  /** Tells it from others: its name, and its content where that comes from outside. */
+  id: string;
+  /** Seed of what chance decides about it. */
+  seed: number;
+  questions: { question: string; answer: string }[];
+  /** Number of its pictures: those that are asked about, the first at the depth that is measured, then distractors. */
+  pictures: number;
+  /** Its pictures, for a film of a size. */
+  load: (film: Size, signal?: AbortSignal) => Promise<RgbImage[]>;
+}
+
+export interface CardOptions {
+  variant: NeedleVariant;
+  distractors: number;
+  heldOut: boolean;
+}
+
+/** A card of the miniature world. @param size of the film that it is for */
+export async function worldNeedle(seed: number, options: CardOptions, size?: Size): Promise<Needle> {
+  const cards = await drawNeedleCards(seed, { ...options, size });
+  return {
+    id: `card-${seed}`,
+    seed,
+    questions: cards.questions,
+    pictures: cards.cards.length + cards.distractors.length,
+    load: async () => [...cards.cards, ...cards.distractors],
+  };
+}
+
+// --------------------------------------------------------------------------------------------------- files
+
+const TEXT = z.string().trim().min(1).max(LIMITS.promptChars);
+const NAMES = z.array(z.string().min(1)).max(64);
+const ASKED = z.strictObject({ question: TEXT, answer: TEXT });
+const SINGLE = z.strictObject({
+  image: z.union([z.string().min(1), NAMES.min(1)]),
+  distractors: NAMES.optional(),
+  question: TEXT,
+  answer: TEXT,
+});
+const SEVERAL = z.strictObject({
+  image: SINGLE.shape.image,
+  distractors: NAMES.optional(),
+  questions: z.array(ASKED).min(1).max(64),
+});
+const ENTRY = z.union([SINGLE, SEVERAL]);
+const FILE = z.union([z.array(ENTRY).min(1).max(10_000), ENTRY]);
+
+/**
+ * Needles of a folder: JSON files, each with one needle or a list of them, beside the images that they name.
+ *
+ * ```json
+ * { "image": "sign.jpg", "question": "What does the sign say?", "answer": "No swimming" }
+ * ```
+ *
+ * `image` may be a list, of which the first is put at the depth that is measured, `questions` a list of questions with
+ * answers that must all be right, and `distractors` a list of images that resemble it.
+ *
+ * @param options.distractors how many of them to hide too
+ * @throws OryxError `questions_invalid`, `media_missing`
+ */
+export async function folderNeedles(dir: string, options: { distractors: number }): Promise<Needle[]> {
+  const names = await readdir(dir).catch((cause: NodeJS.ErrnoException) => {
+    throw new OryxError("media_missing", `there is no folder ${dir}`, "check the path", { cause });
+  });
+  const files = names.filter((name) => name.endsWith(".json")).sort();
+  const needles: Needle[] = [];
+  for (const file of files) {
+    const entries = await readEntries(join(dir, file));
+    for (const [i, entry] of entries.entries()) {
+      const name = `${basename(file, ".json")}${entries.length > 1 ? `-${i}` : ""}`;
+      needles.push(await fileNeedle(dir, name, entry, options.distractors));
+    }
+  }
+  if (needles.length > 0) return needles;
+  throw invalid(dir, "no .json file is in it");
+}
+
+async function readEntries(path: string): Promise<z.infer<typeof ENTRY>[]> {
+  const { size } = await stat(path);
+  if (size > LIMITS.questionFileBytes) throw invalid(path, `${size} bytes`);
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, "utf8"));
+  } catch (cause) {
+    throw invalid(path, "it is no JSON", cause);
+  }
+  const parsed = FILE.safeParse(json);
+  if (!parsed.success)
+    throw invalid(path, "it lacks an image, a question or an answer, or has more than these");
+  return Array.isArray(parsed.data) ? parsed.data : [parsed.data];
+}
+
+async function fileNeedle(
+  dir: string,
+  name: string,
+  entry: z.infer<typeof ENTRY>,
+  distractors: number,
+): Promise<Needle> {
+  const near = entry.distractors ?? [];
+  if (near.length < distractors) {
+    throw invalid(join(dir, name), `it has ${near.length} distractors, and ${distractors} are to be hidden`);
+  }
+  const images = [...[entry.image].flat(), ...near.slice(0, distractors)];
+  const questions = "questions" in entry ? entry.questions : [entry];
+  const hash = createHash("sha256").update(JSON.stringify(questions));
+  const paths: string[] = [];
+  for (const image of images) {
+    // What lies outside the folder is not the folder's to show.
+    if (image !== basename(image)) throw invalid(join(dir, name), `${quote(image)} is not in the folder`);
+    const path = join(dir, image);
+    const found = await stat(path).catch(() => undefined);
+    if (!found?.isFile()) throw new OryxError("media_missing", `there is no file ${path}`, "check its name");
+    if (found.size > LIMITS.imageBytes) {
+      throw new OryxError("media_too_large", `${path} has ${found.size} bytes`, "make it smaller");
+    }
+    hash.update(await readFile(path));
+    paths.push(path);
+  }
+  const id = hash.digest("hex");
+  return {
+    id: `${name}@${id.slice(0, 12)}`,
+    seed: Number.parseInt(id.slice(0, 8), 16),
+    questions: questions.map(({ question, answer }) => ({ question, answer })),
+    pictures: paths.length,
+    load: async (_, signal) => {
+      const pictures: RgbImage[] = [];
+      for (const path of paths) pictures.push(await decodeImage(path, { signal }));
+      return pictures;
+    },
+  };
+}
+
+const invalid = (path: string, problem: string, cause?: unknown): OryxError =>
+  new OryxError(
+    "questions_invalid",
+    `${path}: ${problem}`,
+    'write {"image": "sign.jpg", "question": "...", "answer": "..."}, or a list of those, beside the images',
+    { cause },
+  );

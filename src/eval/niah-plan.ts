@@ -1,0 +1,185 @@
+import { freemem } from "node:os";
+import { DTYPE_BYTES } from "../core/dtype.ts";
+import { OryxError } from "../core/errors.ts";
+import { measureSpeed } from "../engine/calibrate.ts";
+import { encodeSeconds, prefillSeconds, type Speed } from "../engine/speed.ts";
+import type { VisualShape } from "../model/visual.ts";
+import { poolBytes, tokensPerFrame } from "./niah-features.ts";
+import type { NiahModel } from "./niah-model.ts";
+import { framesOf, lengthOf, type NiahOptions, type Subject, type Task } from "./niah-tasks.ts";
+
+/** Tasks of one film and model whose frames are seen alike, in the order in which they share most. */
+export interface Group {
+  model: NiahModel;
+  subject: Subject;
+  shape: VisualShape | undefined;
+  /** Frames that are read first, once for all. */
+  shared: number;
+  tasks: Task[];
+  /** Those that have no answer yet. */
+  left: Task[];
+  /** Numbers of the haystack's frames that are left to be seen. */
+  frames: number[];
+}
+
+/** Groups of tasks, those of one model and film next to each other. */
+export function groupsOf(
+  tasks: readonly Task[],
+  isDone: (key: string) => boolean,
+  options: NiahOptions,
+): Group[] {
+  const groups = new Map<string, Group>();
+  const numbers = new Map<object, number>();
+  const numberOf = (thing: object) => {
+    if (!numbers.has(thing)) numbers.set(thing, numbers.size);
+    return numbers.get(thing);
+  };
+  for (const task of tasks) {
+    const { model, subject, shape } = task;
+    const seen = shape && `${shape.modality} ${shape.k}`;
+    const key = `${numberOf(model)} ${numberOf(subject)} ${seen} ${task.shared > 0 || task.arm === "all"}`;
+    const found = groups.get(key);
+    if (found) found.tasks.push(task);
+    else groups.set(key, { model, subject, shape, shared: 0, tasks: [task], left: [], frames: [] });
+  }
+  for (const group of groups.values()) {
+    // The same beginning is read whatever is left, so that a test which was stopped computes what it would have.
+    group.shared = Math.max(...group.tasks.map((task) => task.shared));
+    group.tasks.sort((one, two) => two.shared - one.shared);
+    group.left = group.tasks.filter(({ key }) => !isDone(key));
+    const frames = new Set<number>();
+    if (group.left.length > 0) for (let hay = 0; hay < group.shared; hay++) frames.add(hay);
+    for (const task of group.left) {
+      for (const shown of framesOf(task, options)) if ("hay" in shown) frames.add(shown.hay);
+    }
+    group.frames = [...frames].sort((one, two) => one - two);
+  }
+  return [...groups.values()];
+}
+
+/** Tokens that a model reads in its prompts from now on, and what that takes. */
+export interface NiahPlan {
+  runs: number;
+  done: number;
+  /** Questions still to be asked. */
+  questions: number;
+  /** Tokens of prompts still to be computed, and what they would be if nothing were shared. */
+  tokens: number;
+  unsharedTokens: number;
+  /** Frames to encode. */
+  frames: number;
+  /** Of the largest film with its keys and values. */
+  bytes: number;
+  /** Seconds, by this machine's speed now. */
+  seconds: number;
+}
+
+/** Seconds of a model's work on this machine. */
+export interface Pace {
+  speed: Speed;
+  /** One token of an answer behind the longest prompt. */
+  next: number;
+}
+
+/** What it takes to do a group's tasks, in the order in which they are done. */
+export function costOf(group: Group, { speed, next }: Pace): { share: number; tasks: Map<Task, number> } {
+  const tasks = new Map<Task, number>();
+  const each = group.shape ? tokensPerFrame(group.shape) : 0;
+  for (const task of group.left) {
+    const { head, film, questions, answers } = task.tokens;
+    const before = head + task.shared * each;
+    let seconds = prefillSeconds(speed, film, before);
+    for (const [i, tokens] of questions.entries()) {
+      seconds += prefillSeconds(speed, tokens, before + film) + 2 * (answers[i] as number) * next;
+    }
+    tasks.set(task, seconds);
+  }
+  const head = group.left[0]?.tokens.head ?? 0;
+  return { share: prefillSeconds(speed, head + group.shared * each, 0), tasks };
+}
+
+/** Tokens of prompts that a group's tasks will compute. */
+export function tokensOf(group: Group): number {
+  if (group.left.length === 0) return 0;
+  const each = group.shape ? tokensPerFrame(group.shape) : 0;
+  const share = group.shape ? (group.left[0]?.tokens.head ?? 0) + group.shared * each : 0;
+  return group.left.reduce(
+    (sum, { tokens }) => sum + tokens.film + tokens.questions.reduce((a, b) => a + b),
+    share,
+  );
+}
+
+/** What is left to do. @throws OryxError `out_of_memory` */
+export function planOf(
+  groups: readonly Group[],
+  paces: ReadonlyMap<NiahModel, Pace>,
+  options: NiahOptions,
+): NiahPlan {
+  const all = groups.flatMap(({ tasks }) => tasks);
+  const left = groups.flatMap((group) => group.left);
+  let seconds = 0;
+  for (const group of groups) {
+    if (group.left.length === 0) continue;
+    const pace = paces.get(group.model) as Pace;
+    const { share, tasks } = costOf(group, pace);
+    seconds += share + [...tasks.values()].reduce((a, b) => a + b, 0);
+    if (group.shape) seconds += encodeSeconds(pace.speed, group.shape.views, group.frames.length);
+  }
+  const bytes =
+    Math.max(0, ...left.map((task) => kvBytes(task.model, lengthOf(task, options)))) + mostPools(groups);
+  if (bytes > MEMORY_SHARE * freemem()) {
+    const problem = `frames and cache take ${(bytes / 1e9).toFixed(1)} GB, more than this machine has free`;
+    throw new OryxError("out_of_memory", problem, "give fewer --frames, or --kv f16");
+  }
+  return {
+    runs: all.length,
+    done: all.length - left.length,
+    questions: left.reduce((sum, { needle }) => sum + needle.questions.length, 0),
+    tokens: groups.reduce((sum, group) => sum + tokensOf(group), 0),
+    unsharedTokens: left.reduce((sum, task) => sum + unshared(task), 0),
+    frames: groups.reduce((sum, group) => sum + group.frames.length, 0),
+    bytes,
+    seconds,
+  };
+}
+
+const MEMORY_SHARE = 0.7;
+
+function unshared({ tokens, shape, shared }: Task): number {
+  const film = tokens.head + (shape ? shared * tokensPerFrame(shape) : 0) + tokens.film;
+  return tokens.questions.reduce((sum, question) => sum + film + question, 0);
+}
+
+function kvBytes({ decoder, kv }: NiahModel, tokens: number): number {
+  const { layers, kvHeads, headDim } = decoder.config;
+  return 2 * layers * kvHeads * headDim * tokens * DTYPE_BYTES[kv];
+}
+
+/** Pools of one film and model are held together. */
+function mostPools(groups: readonly Group[]): number {
+  let most = 0;
+  let [bytes, at]: [number, Group | undefined] = [0, undefined];
+  for (const group of groups) {
+    if (at?.model !== group.model || at.subject !== group.subject) bytes = 0;
+    at = group;
+    if (group.shape) bytes += poolBytes(group.shape, group.frames.length, group.model.encoder.width);
+    most = Math.max(most, bytes);
+  }
+  return most;
+}
+
+/** Tokens of context at most with which one step is timed. */
+const LONG_CONTEXT = 8192;
+
+/** Measures how fast a model is here. @param longest tokens that a prompt takes */
+export async function measurePace(model: NiahModel, longest: number, signal?: AbortSignal): Promise<Pace> {
+  const { decoder, encoder } = model;
+  const context = Math.min(longest, LONG_CONTEXT);
+  return decoder.withSlot(context + 1, async (slot) => {
+    const speed = await measureSpeed({ decoder, encoder, slot }, signal);
+    await slot.append(slot.room(context)); // whatever is there takes as long as what was read
+    const startMs = performance.now();
+    await decoder.next(slot, 0, signal);
+    return { speed, next: (performance.now() - startMs) / 1000 };
+  });
+}

@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { choiceIndex, choicePrompt, withoutLetters } from "./choice.ts";
+
+describe("a multiple choice", () => {
+  it("is worded with its options below it, each behind its letter", () => {
+    expect(choicePrompt("What is it?", ["a cat", "a dog"])).toBe(
+      "What is it?\nA. a cat\nB. a dog\nAnswer with the option's letter from the given choices directly.",
+    );
+    expect(choicePrompt("What is it?", ["a cat", "a dog"], "")).toBe("What is it?\nA. a cat\nB. a dog");
+  });
+
+  it("has its letters once, however a file writes them", () => {
+    expect(withoutLetters(["A. Black.", "B. Gray."])).toEqual(["Black.", "Gray."]);
+    expect(withoutLetters(["(A) x", "(B) y"])).toEqual(["x", "y"]);
+    expect(withoutLetters(["A) x", "B: y"])).toEqual(["x", "y"]);
+    // Not all have theirs: then it is no lettering.
+    expect(withoutLetters(["A. Milne", "Kipling"])).toEqual(["A. Milne", "Kipling"]);
+    expect(withoutLetters(["B. x", "A. y"])).toEqual(["B. x", "A. y"]);
+  });
+
+  it.each([
+    ["C", 2],
+    ["(C)", 2],
+    ["C.", 2],
+    ["gray", 1],
+    ["B. gray", 1],
+    ["2", 2],
+    ["D", undefined],
+    ["7", undefined],
+    ["grey", undefined],
+  ])("knows that the answer %s is option %s", (answer, index) => {
+    const options = ["black", "gray", "green"];
+    expect(choiceIndex(answer, ["A. black", "B. gray", "C. green"], options, "any")).toBe(index);
+  });
+
+  it("takes an option's text before a letter or number, unless only numbers are meant", () => {
+    expect(choiceIndex("2", ["1", "2", "3"], ["1", "2", "3"], "any")).toBe(1);
+    expect(choiceIndex("2", ["1", "2", "3"], ["1", "2", "3"], "number")).toBe(2);
+    expect(choiceIndex("A", ["B", "A"], ["B", "A"], "any")).toBe(1);
+  });
+});

@@ -1,0 +1,42 @@
+import { letterOf } from "../../engine/task.ts";
+
+/** What the published evaluations of Oryx and most others end a multiple choice with. */
+export const INSTRUCTION = "Answer with the option's letter from the given choices directly.";
+
+/** A question with its options below it, each behind its letter, and what is to be done with them. */
+export function choicePrompt(
+  question: string,
+  options: readonly string[],
+  instruction: string = INSTRUCTION,
+): string {
+  const lines = options.map((option, i) => `${letterOf(i)}. ${option}`);
+  return [question, ...lines, ...(instruction === "" ? [] : [instruction])].join("\n");
+}
+
+/** Options without "A. ", "(A) " or "A) " before them, when each has its own. */
+export function withoutLetters(options: readonly string[]): string[] {
+  const bare = options.map((option, i) => {
+    return new RegExp(`^\\s*(?:\\(${letterOf(i)}\\)|${letterOf(i)}[.):])\\s*(\\S.*)$`, "s").exec(option)?.[1];
+  });
+  return bare.every((option) => option !== undefined) ? (bare as string[]) : options.map((o) => o.trim());
+}
+
+/**
+ * Which option a set's own answer is.
+ * @param written the options as the set writes them; `options` are without letters
+ * @param form "number": it is the option's number from 0; else its text, its letter or its number
+ */
+export function choiceIndex(
+  answer: string,
+  written: readonly string[],
+  options: readonly string[],
+  form: "any" | "number",
+): number | undefined {
+  const inside = (index: number) => (index >= 0 && index < options.length ? index : undefined);
+  const number = /^\d+$/.test(answer.trim()) ? inside(Number(answer)) : undefined;
+  if (form === "number") return number;
+  const text = [written.indexOf(answer), options.indexOf(answer.trim())].find((index) => index >= 0);
+  if (text !== undefined) return text;
+  const named = /^\s*\(?([A-Z])[.):]?\s*$/.exec(answer)?.[1];
+  return named === undefined ? number : inside(named.charCodeAt(0) - 65);
+}
