@@ -79,6 +79,6 @@ describe("oryx cache", () => {
   });
 
   it("tells what is private about it", async () => {
-    expect((await run(["cache", "--help"])).out).toMatch(/made from pictures[^]*only you can read/);
+    expect((await run(["cache", "--help"])).out).toMatch(/made from pictures[\s\S]*only you can read/);
   });
 });

@@ -11,8 +11,8 @@ import { type ChosenModel, loadChosen } from "./model.ts";
 import { wholeNumber } from "./numbers.ts";
 import {
   addBudgetOptions,
-  addFrameOptions,
   addCacheOption,
+  addFrameOptions,
   addModelOptions,
   addOutputOptions,
   type ModelOptions,

@@ -57,7 +57,7 @@ export function sampler(
 async function ask(model: string, kind: Kind, threads: number | undefined) {
   const sample = await worldSample(SEED, { split: "heldout", kinds: { [kind]: 1 } });
   const turn = sample.turns[0] as (typeof sample.turns)[number];
-  const oryx = await Oryx.load(model, { threads });
+  const oryx = await Oryx.load(model, { threads, cache: false });
   try {
     const got = await oryxAnswerer(
       oryx,

@@ -59,7 +59,7 @@ export const LIMITS = {
   cacheMemoryBytes: 256_000_000,
   /** Files of the cache on disk, looked through at each write: 20 ms a thousand. */
   cacheFiles: 10_000,
-  /** What the cache leaves free of a disk: others need it more. */
+  /** What the cache leaves free of a disk, a small one apart: others need it more. */
   cacheFreeBytes: 1_000_000_000,
   /** Frames that wait, decoded and resized, for the encoder: enough to even out groups of pictures; 11 MB at most. */
   framesAhead: 16,

@@ -177,7 +177,10 @@ describe("a cache in the device's memory", () => {
     const [expected, actual] = [await slots[0].read(400, 900), await slots[1].read(400, 900)];
     expect(actual).toHaveLength(expected.length);
     for (const [block, rows] of actual.entries()) {
-      const worst = rows.reduce((w, x, i) => Math.max(w, Math.abs(x - (expected[block]?.[i] as number))), 0);
+      const worst = Array.from(rows, (x, i) => Math.abs(x - (expected[block]?.[i] as number))).reduce(
+        (a, b) => Math.max(a, b),
+        0,
+      );
       expect(worst).toBeLessThan(1e-4);
     }
   });

@@ -131,7 +131,7 @@ describe("a cache in a folder", () => {
     writeFileSync(name(1), "old");
     writeFileSync(name(2), "new");
     utimesSync(name(1), new Date(2020, 1), new Date(2020, 1));
-    await cache.write(await key(2), [content(10)]);
+    await new CacheFolder(dir, 1e6).write(await key(2), [content(10)]);
     expect([existsSync(name(1)), existsSync(name(2))]).toEqual([false, true]);
   });
 

@@ -46,6 +46,12 @@ const STEP_BYTES = 4 * 2 ** 20;
 
 const NAME = new RegExp(`^(${CACHE_KINDS.join("|")})-([0-9a-f]{64})$`);
 const TEMPORARY = /^writing-[0-9a-f-]{36}$/;
+/** What other processes have written meanwhile is noticed this late. */
+const LOOK_AGAIN_MS = 60_000;
+/** How full the cache is after some of it had to go. */
+const EVICT_TO = 0.9;
+/** Of a small disk, this share is left free. */
+const SPARED_SHARE = 0.05;
 /** Nobody writes one file for so long: its process has ended. */
 const ABANDONED_MS = 3_600_000;
 
@@ -60,6 +66,8 @@ export class CacheFolder implements ByteCache {
   readonly #maxBytes: number;
   readonly #onProblem: (problem: OryxError) => void;
   #isTold = false;
+  /** What there was when the folder was last looked through, and what has been added since. */
+  #tally: { bytes: number; entries: number; atMs: number } | undefined;
 
   /** @param onProblem told once when nothing can be kept, which is no failure of a request */
   constructor(dir: string, maxBytes: number, onProblem: (problem: OryxError) => void = () => {}) {
@@ -90,6 +98,10 @@ export class CacheFolder implements ByteCache {
       if (!(await this.#isOurs()) || !(await this.#makeRoom(bytes))) return;
       await writeEntry(temporary, key, parts, signal);
       await rename(temporary, this.#path(key));
+      if (this.#tally) {
+        this.#tally.bytes += bytes;
+        this.#tally.entries++;
+      }
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => {}); // is abandoned, then, and removed later
       if (error instanceof OryxError) throw error;
@@ -157,19 +169,38 @@ export class CacheFolder implements ByteCache {
     }
   }
 
-  /** Removes what was used longest ago until there is room, and what killed processes have left. */
+  /** Sees to it that there is room. @returns whether the disk has it, too */
   async #makeRoom(bytes: number): Promise<boolean> {
+    const now = Date.now();
+    const tally = this.#tally;
+    const isRoom =
+      tally !== undefined &&
+      now - tally.atMs < LOOK_AGAIN_MS &&
+      tally.bytes + bytes <= this.#maxBytes &&
+      tally.entries < LIMITS.cacheFiles;
+    if (!isRoom) this.#tally = { ...(await this.#evict(bytes)), atMs: now };
+    const { bavail, blocks, bsize } = await statfs(this.#folder);
+    const spared = Math.min(LIMITS.cacheFreeBytes, SPARED_SHARE * blocks * bsize);
+    return bytes + spared <= bavail * bsize;
+  }
+
+  /**
+   * Removes what killed processes have left and, if there is no room, what was used longest ago: some more than is
+   * needed, so that the folder is not looked through for every file.
+   */
+  async #evict(bytes: number): Promise<{ bytes: number; entries: number }> {
     await this.#removeAbandoned();
     const entries = await this.list();
-    let [kept, count] = [entries.reduce((sum, entry) => sum + entry.bytes, 0), entries.length];
-    while (entries.length > 0 && (kept + bytes > this.#maxBytes || count >= LIMITS.cacheFiles)) {
-      const oldest = entries.pop() as CacheEntry;
-      await rm(this.#path(oldest), { force: true });
-      kept -= oldest.bytes;
-      count--;
+    let kept = entries.reduce((sum, entry) => sum + entry.bytes, 0);
+    if (kept + bytes > this.#maxBytes || entries.length >= LIMITS.cacheFiles) {
+      const [mostBytes, most] = [EVICT_TO * this.#maxBytes, EVICT_TO * LIMITS.cacheFiles];
+      while (entries.length > 0 && (kept + bytes > mostBytes || entries.length >= most)) {
+        const oldest = entries.pop() as CacheEntry;
+        await rm(this.#path(oldest), { force: true });
+        kept -= oldest.bytes;
+      }
     }
-    const { bavail, bsize } = await statfs(this.#folder);
-    return bytes + LIMITS.cacheFreeBytes <= bavail * bsize;
+    return { bytes: kept, entries: entries.length };
   }
 
   async #removeAbandoned(): Promise<void> {

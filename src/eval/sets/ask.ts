@@ -82,7 +82,8 @@ export function setAnswerer(model: AskedModel, settings: AskSettings): SetAnswer
       const { likelihoods, plan, reused, timings } = await model.likelihoods(request, letters);
       const all = likelihoods.map(({ logProbability }) => logProbability);
       const chosen = all.indexOf(Math.max(...all));
-      return { got: letterOf(chosen), chosen, likelihoods: all, tokens: 0, took: tookOf(plan, reused, timings) };
+      const took = tookOf(plan, reused, timings);
+      return { got: letterOf(chosen), chosen, likelihoods: all, tokens: 0, took };
     }
     const { text, tokens, plan, reused, timings } = await model.ask({ ...request, maxTokens }).answer();
     const given = { got: text.trim(), tokens, took: tookOf(plan, reused, timings) };
@@ -107,7 +108,11 @@ export function choiceOf(text: string, options: readonly string[]): number | nul
   return "letter" in result ? result.letter.charCodeAt(0) - 65 : null;
 }
 
-function tookOf({ items, visualTokens, promptTokens, isReduced }: Plan, timings: Timings): Took {
+function tookOf(
+  { items, visualTokens, promptTokens, isReduced }: Plan,
+  reused: Reused,
+  timings: Timings,
+): Took {
   const tenths = Object.entries(timings).map(([name, ms]) => [name, Math.round(10 * ms) / 10] as const);
   return {
     items: items.map(({ name, frameTimesS, k, size, visualTokens }) => {

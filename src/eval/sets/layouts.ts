@@ -108,8 +108,8 @@ const MLVU: Layout = {
 };
 
 /**
- * Where MVBench's tasks have their videos: some names occur in several of its sources. Source: OpenGVLab/Ask-Anything,
- * video_chat2/mvbench.ipynb.
+ * Where MVBench's tasks have their videos: some names occur in several of its sources. Source: lmms-eval's task, after
+ * OpenGVLab/Ask-Anything, video_chat2/mvbench.ipynb.
  */
 const MVBENCH_FOLDERS: Readonly<Record<string, string>> = {
   action_sequence: "star",
@@ -139,8 +139,8 @@ const MVBENCH_FPS = 3;
 
 /**
  * MVBench: a file for each of 20 tasks, named after it, with a list of `video`, `question`, `candidates`, `answer`
- * (one of them), and for some tasks `start` and `end` in seconds. Source: OpenGVLab/Ask-Anything,
- * video_chat2/mvbench.ipynb.
+ * (one of them), and for some tasks `start` and `end` in seconds. Source: code that reads them in lmms-eval and in
+ * JUNJIE99/MLVU, after OpenGVLab/Ask-Anything, video_chat2/mvbench.ipynb.
  */
 const MVBENCH: Layout = {
   name: "mvbench",
@@ -234,8 +234,8 @@ const PERCEPTION_TEST: Layout = {
 /**
  * EgoSchema: a list of `q_uid`, `google_drive_id`, `question` and `option 0` to `option 4`; videos are named by
  * `q_uid`. The answers that are public are in `subset_answers.json`, numbers by `q_uid`. On the hub: `video_idx`,
- * `question`, `option` ("A. ...") and `answer` (a number). Source: README and download.py of egoschema/EgoSchema,
- * and lmms-eval's task.
+ * `question`, `option` ("A. ...") and `answer` (a number). Source: README and files of egoschema/EgoSchema, a record as
+ * others quote it, and lmms-eval's task.
  */
 const EGO_SCHEMA: Layout = {
   name: "egoschema",
