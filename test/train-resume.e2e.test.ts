@@ -121,7 +121,7 @@ describe.skipIf(!existsSync("dist/cli/train.js"))("a training", () => {
       const whole = await train("whole");
       expect([whole.code, whole.err]).toEqual([
         0,
-        expect.stringMatching(new RegExp(`^done: ${STEPS} steps`)),
+        expect.stringMatching(new RegExp(`^done: ${STEPS} steps`, "m")),
       ]);
       const random = new Random(Date.now());
       let kills = 0;
