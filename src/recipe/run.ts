@@ -222,6 +222,7 @@ class Run {
     return Trainer.load(parameters, this.#runtime, {
       adamw: {
         ...DEFAULT_ADAMW,
+        rates: stage.rates,
         betas: stage.betas,
         weightDecay: stage.weightDecay,
         maxGradNorm: stage.clip,

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { LIMITS } from "../core/limits.ts";
 import { PATCH } from "../model/vit.ts";
+import { PARTS } from "../train/arena.ts";
 import { KINDS } from "../world/sample.ts";
 
 /**
@@ -83,6 +84,8 @@ const stage = z
     lora: lora.optional(),
     /** The highest learning rate. */
     rate: z.number().positive().max(1),
+    /** What that rate is multiplied by for the tower, the connector or the language model. */
+    rates: z.partialRecord(z.enum(PARTS), z.number().positive().max(1000)).optional(),
     schedule: z.enum(["cosine", "constant"]).default("cosine"),
     /** Share of the steps in which the rate rises from 0. */
     warmup: z.number().min(0).max(1).default(0.03),

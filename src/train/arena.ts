@@ -62,12 +62,12 @@ export class Layout {
     return this.#stretchOf([...this.slots.values()].filter((slot) => slot.part === part));
   }
 
-  /** The stretches that weight decay pulls at and those that it does not; together they are everything. */
-  stretches(): (Stretch & { decays: boolean })[] {
+  /** Each part's stretches, that which weight decay pulls at and that which it does not; together they are everything. */
+  stretches(): (Stretch & { part: Part; decays: boolean })[] {
     return PARTS.flatMap((part) =>
       [true, false].map((decays) => {
         const slots = [...this.slots.values()].filter((s) => s.part === part && s.decays === decays);
-        return { ...this.#stretchOf(slots), decays };
+        return { ...this.#stretchOf(slots), part, decays };
       }),
     ).filter(({ start, end }) => end > start);
   }

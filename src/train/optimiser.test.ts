@@ -17,7 +17,13 @@ const layout = new Layout([
   { name: "bias", part: "language", shape: [301] },
   { name: "tower", part: "tower", shape: [7, 9] },
 ]);
-const OPTIONS: AdamWOptions = { betas: [0.9, 0.95], epsilon: 1e-6, weightDecay: 0.1, maxGradNorm: 1 };
+const OPTIONS: AdamWOptions = {
+  betas: [0.9, 0.95],
+  epsilon: 1e-6,
+  weightDecay: 0.1,
+  maxGradNorm: 1,
+  rates: { tower: 0.25 },
+};
 
 function drawn(seed: number, scale: number): Arena {
   const random = new Random(seed);
@@ -33,7 +39,7 @@ function drawn(seed: number, scale: number): Arena {
 function byHand(
   steps: readonly Arena[],
   start: Arena,
-  rate: number,
+  learningRate: number,
   options: AdamWOptions,
 ): Map<string, number[]> {
   const [beta1, beta2] = options.betas;
@@ -45,6 +51,7 @@ function byHand(
     const clip = Math.min(1, options.maxGradNorm / Math.sqrt(square));
     for (const [name, x] of p) {
       const decay = name === "bias" ? 0 : options.weightDecay;
+      const rate = learningRate * (name === "tower" ? (options.rates?.tower ?? 1) : 1);
       gradients.tensor(name).data.forEach((raw, i) => {
         const moment = moments.get(name)?.[i] as { m: number; v: number };
         const g = raw * clip;

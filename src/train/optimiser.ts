@@ -5,7 +5,7 @@ import { add, div, mul, sqrt, sub, sum } from "../graph/ops.ts";
 import { type Graph, input } from "../graph/tensor.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { Runtime, Session } from "../runtime/session.ts";
-import { Arena, BLOCK, type Layout, type Stretch } from "./arena.ts";
+import { Arena, BLOCK, type Layout, type Part, type Stretch } from "./arena.ts";
 import { inLanes } from "./lanes.ts";
 
 export interface AdamWOptions {
@@ -14,6 +14,8 @@ export interface AdamWOptions {
   epsilon: number;
   /** Share of a matrix that goes with each step, times the learning rate; biases, norms and marks keep theirs. */
   weightDecay: number;
+  /** What the learning rate is multiplied by for each part; where nothing is said, by 1. */
+  rates?: Readonly<Partial<Record<Part, number>>> | undefined;
   /** Gradients are scaled down to this norm over all parameters; infinity: never. */
   maxGradNorm: number;
 }
@@ -83,7 +85,7 @@ export class AdamW {
    * @throws OryxError `training_failed` when that norm is no number; nothing is changed then
    */
   async update(parameters: Arena, gradients: Arena, learningRate: number): Promise<number> {
-    const { betas, weightDecay, maxGradNorm } = this.options;
+    const { betas, weightDecay, maxGradNorm, rates = {} } = this.options;
     const norm = await this.norm(gradients);
     if (!Number.isFinite(norm)) {
       const problem = `the gradients' norm is ${norm} after ${this.step} steps`;
@@ -94,11 +96,12 @@ export class AdamW {
     const clip = Math.min(1, maxGradNorm / (norm + 1e-6));
     const [correction1, correction2] = betas.map((beta) => 1 - beta ** this.step) as [number, number];
     const work = parameters.layout.stretches().flatMap((stretch) => {
+      const rate = learningRate * (rates[stretch.part] ?? 1);
       const scalars = {
         clip: number(clip),
-        rate: number(learningRate / correction1),
+        rate: number(rate / correction1),
         scale: number(1 / Math.sqrt(correction2)),
-        keep: number(1 - (stretch.decays ? learningRate * weightDecay : 0)),
+        keep: number(1 - (stretch.decays ? rate * weightDecay : 0)),
       };
       return chunks(stretch.start, stretch.end).map((chunk) => ({ ...chunk, scalars }));
     });
