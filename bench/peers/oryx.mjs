@@ -2,7 +2,6 @@ import { configOf } from "../../dist/bench/config.js";
 import { COMPRESSOR_WIDTH } from "../../dist/bench/shapes.js";
 import { expectedTower, loadTower, squareFrame } from "../../dist/bench/vision.js";
 import { RandomWeights } from "../../dist/bench/weights.js";
-import { KvSlot } from "../../dist/engine/kv.js";
 import { loadDecoder } from "../../dist/engine/load.js";
 import { Sampler } from "../../dist/engine/sampler.js";
 import { createNodeRuntime } from "../../dist/runtime/node/runtime.js";
@@ -21,7 +20,7 @@ contest({
     try {
       const runtime = await createNodeRuntime({ threads });
       model = await loadDecoder(runtime, { config: config.language, language: random.tensors });
-      slot = new KvSlot(config.language, context);
+      slot = model.slot(context);
     } finally {
       random.remove();
     }
