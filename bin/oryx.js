@@ -6,9 +6,13 @@ const built = new URL("../dist/cli/main.js", import.meta.url);
 if (existsSync(built)) {
   const { main } = await import(built.href);
   const { argv, stdin, stdout, stderr, env } = process;
+  // A scheduler that ends a training sends SIGTERM: it deserves its snapshot too.
+  const signals = ["SIGINT", "SIGTERM"];
   const onInterrupt = (listener) => {
-    process.on("SIGINT", listener);
-    return () => process.off("SIGINT", listener);
+    for (const signal of signals) process.on(signal, listener);
+    return () => {
+      for (const signal of signals) process.off(signal, listener);
+    };
   };
   process.exitCode = await main(argv.slice(2), { stdin, stdout, stderr, env, onInterrupt });
 } else {

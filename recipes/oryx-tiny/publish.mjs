@@ -37,7 +37,7 @@ Oryx in small: ${(parameters / 1e6).toFixed(1)} million parameters, trained from
 miniature world that the package draws itself. It answers questions about that world, and knows nothing of any other.
 How it was made, how often it is right and what it cannot do: [docs/oryx-tiny.md](../../docs/oryx-tiny.md).
 
-Licence: Apache-2.0, as the code. Nobody else's data went into it.
+Licence: Apache-2.0, as the code. It was trained on nothing but what the package draws.
 `,
 );
 console.log(`${to}: ${tensors.length} tensors, ${parameters} parameters`);

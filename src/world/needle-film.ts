@@ -136,7 +136,7 @@ export function drawNeedleScenes(seed: number, frames: number, heldOut: boolean)
 
 const filmSize = (seed: number, heldOut: boolean): Size => drawLongSize(diceOf(seed, heldOut, 0));
 
-/** Below 2^33, where no training sample's dice are (see eval/seeds.ts); three streams for each film. */
+/** Below 2^33, where no training sample's dice are (see seeds.ts); three streams for each film. */
 function diceOf(seed: number, heldOut: boolean, stream: number): Dice {
   if (!Number.isSafeInteger(seed) || seed < 0 || seed >= 2 ** 30) {
     throw new OryxError("bad_option", `the seed is ${seed}`, "give a whole number from 0 to 2^30 - 1");
