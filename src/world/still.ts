@@ -125,9 +125,11 @@ function drawContents(
   { heldOut, needs, alike, things }: StillPlan,
   background: Background,
 ): Contents {
+  // Letters take longest to learn, so every second easy picture has a text.
+  const often = things < MOST_THINGS ? 7 : 2;
   const texts = dice.weighted([
     [0, needs === "text" ? 0 : 7],
-    [1, needs === "text" ? 8 : needs === "object" && things < 2 ? 0 : 2],
+    [1, needs === "text" ? 8 : needs === "object" && things < 2 ? 0 : often],
     [2, things < 2 ? 0 : needs === "text" ? 2 : 0.5],
   ]);
   const least = needs === "object" || texts === 0 ? 1 : 0;
