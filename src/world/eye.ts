@@ -4,14 +4,14 @@ import type { Dice } from "./dice.ts";
 
 /** The views that the world is drawn for: what it shows can be told at these sizes, or it is not asked about. */
 export const EYE: ViewLimits = {
-  image: { most: 256 ** 2, overview: 64 ** 2, stride: 32 },
-  video: { least: 96 ** 2, most: 128 ** 2, stride: 32 },
-  video_long: { least: 96 ** 2, most: 128 ** 2, stride: 64 },
+  image: { most: 160 ** 2, overview: 64 ** 2, stride: 32 },
+  video: { least: 64 ** 2, most: 128 ** 2, stride: 32 },
+  video_long: { least: 64 ** 2, most: 128 ** 2, stride: 64 },
 };
 
 /** Pixels that an object, and the capitals of a text, have at least when they are encoded. */
 export const LEAST_OBJECT = 33;
-export const LEAST_CAPITALS = { image: 15, video: 20 } as const;
+export const LEAST_CAPITALS = 15;
 
 /** A picture's size as it is drawn at scale 1, and how much of it remains when it is encoded. */
 export interface Sight {

@@ -2,7 +2,7 @@ import type { Size } from "../model/visual.ts";
 import { type Candidate, lettered } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, visibleOn } from "./draw.ts";
-import { drawSight, LEAST_OBJECT, type Sight } from "./eye.ts";
+import { drawSight, LEAST_OBJECT, type Sight, type SizeRange } from "./eye.ts";
 import {
   ASK_FILM,
   a,
@@ -15,13 +15,18 @@ import {
   summariseMotions,
   the,
 } from "./language.ts";
+import type { Easy } from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { heldOutMotion, heldOutObject } from "./split.ts";
 
 /** A film in which one or two objects move, each in a lane of its own. */
 
-/** Sizes of films; the longer side of their encoded frames lies between 96 and 160. */
-export const FILM_SIZES = { from: 128, to: 200, aspect: 16 / 9, least: 96, most: 256 } as const;
+/** Sizes of films; the longer side of their encoded frames lies between 64 and 160. */
+export const FILM_SIZES = { from: 80, to: 200, aspect: 16 / 9, least: 64, most: 256 } as const;
+
+/** Sizes of the films of a world that is easy: with sides of so many pixels at most. */
+export const filmSizes = (easy: Easy | undefined): SizeRange =>
+  easy ? { ...FILM_SIZES, from: 64, to: Math.min(FILM_SIZES.to, easy.side), most: easy.side } : FILM_SIZES;
 
 interface Actor {
   colour: Colour;

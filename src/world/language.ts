@@ -27,6 +27,9 @@ export const WORDS = (
   "SUGAR TABLE TAXI TENT TIGER TOY TRAIN VASE WATCH WATER WINTER"
 ).split(" ");
 
+/** What strings that are no words are made of. */
+export const CAPITALS = [..."ABCDEFGHIJKLMNOPQRSTUVWXYZ"];
+
 export const NUMBERS = Array.from({ length: 90 }, (_, i) => String(10 + i));
 
 export const COUNTS = [
@@ -123,11 +126,15 @@ export interface Step {
 const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (shape: string) => (shape === "fish" ? "fish" : shape === "cross" ? "crosses" : `${shape}s`);
-const kindOfText = (text: string) => (/\d/.test(text) ? "number" : "word");
+const kindOfText = (text: string) =>
+  /\d/.test(text) ? "number" : WORDS.includes(text) ? "word" : text.length > 1 ? "letters" : "letter";
 
-/** "the red star", "the word MAP" */
-export const the = (thing: Thing): string =>
-  "text" in thing ? `the ${kindOfText(thing.text)} ${thing.text}` : `the ${thing.colour} ${thing.shape}`;
+/** "the red star", "the word MAP", "the letters P-Q" */
+export function the(thing: Thing): string {
+  if (!("text" in thing)) return `the ${thing.colour} ${thing.shape}`;
+  const kind = kindOfText(thing.text);
+  return `the ${kind} ${kind === "letters" ? [...thing.text].join("-") : thing.text}`;
+}
 
 /** "a red star", "the word MAP" */
 export const a = (thing: Thing): string =>
@@ -230,9 +237,13 @@ export const ASK_STEPS = {
   after: (step: Step) => [`What do you do right after "${tellStep(step)}"?`],
 };
 
+/** "1. open Mail 2. click Camera 3. type Search" */
+export const listSteps = (steps: readonly Step[]): string =>
+  steps.map((step, i) => `${i + 1}. ${tellStep(step)}`).join(" ");
+
 /** "To send a photo: 1. open Mail 2. click Camera 3. type Search" */
 export const tellSteps = (goal: string, steps: readonly Step[]): string =>
-  `To ${goal}: ${steps.map((step, i) => `${i + 1}. ${tellStep(step)}`).join(" ")}`;
+  `To ${goal}: ${listSteps(steps)}`;
 
 // -------------------------------------------------------------------------------------------------- needles
 

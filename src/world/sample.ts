@@ -44,8 +44,9 @@ export interface WorldSample {
 /** Combinations (a colour on a shape, a word in a place, …) that training sees, or those kept away from it. */
 export type Split = "train" | "heldout";
 
-export interface EasyImages {
-  /** Objects and texts of one image at most, from 1. */
+/** Bounds for a model that begins from nothing. Films of an easy world have a frame for each slide or step, and no other. */
+export interface Easy {
+  /** Objects and texts of an image, slides of a film or steps of a recording, at most; from 1. */
   things: number;
   /** Pixels of a side at most, from 64. */
   side: number;
@@ -57,8 +58,8 @@ export interface WorldOptions {
   kinds: Readonly<Partial<Record<Kind, number>>>;
   /** Factor on the sides of everything: 2 asks for pictures twice as large as training has them. Default 1. */
   scale?: number | undefined;
-  /** Bounds on images, for a model that begins from nothing. Default: none but the world's own. */
-  easy?: EasyImages | undefined;
+  /** Bounds on images, slides and recordings. Default: none but the world's own. */
+  easy?: Easy | undefined;
   /** Of long films: their frames, and where in them the card is, from 0 (the first frame) to 1. Default: drawn at random. */
   needle?: { frames?: number | undefined; depth?: number | undefined } | undefined;
 }

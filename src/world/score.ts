@@ -47,10 +47,11 @@ const letterOf = (answer: string): string | undefined =>
 
 /**
  * What a description or summary claims, each claim once for every time it is made: its clauses. "There are two
- * objects", "red star at top left", "purple circle disappears", "second blue house".
+ * objects", "red star at top left", "purple circle disappears", "second blue house", "2 click Camera".
  */
 export const factsOf = (text: string): string[] =>
-  text
+  (stepsOf(text).length > 0 ? stepsOf(text).join(";") : text)
+    .replace(/(\d)\./g, "$1")
     .split(/[.:,;]|\band\b/i)
     .map(normalised)
     .filter((fact) => fact.length > 0);

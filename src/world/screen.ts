@@ -12,19 +12,22 @@ import {
   ringMark,
 } from "./draw.ts";
 import { drawSight, type Sight } from "./eye.ts";
-import { FILM_SIZES } from "./film.ts";
+import { filmSizes } from "./film.ts";
 import {
+  ASK_FILM,
   ASK_STEPS,
   countWord,
   GOALS,
   ICONS,
   type Icon,
+  listSteps,
   type Step,
   tellStep,
   tellSteps,
   VERBS,
   type Verb,
 } from "./language.ts";
+import type { Easy } from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { heldOutSteps } from "./split.ts";
 
@@ -59,19 +62,24 @@ const LEAST_CELL = 46;
 const BAR = 0.08;
 
 /** A recording with what can be asked of it; the list of its steps comes first. */
-export function drawRecording(dice: Dice, heldOut: boolean): { scenery: Scenery; candidates: Candidate[] } {
-  const steps = dice.until(() => drawSteps(dice, heldOut), "steps");
-  const grid = dice.until(() => drawGrid(dice), "a window");
+export function drawRecording(
+  dice: Dice,
+  heldOut: boolean,
+  easy?: Easy,
+): { scenery: Scenery; candidates: Candidate[] } {
+  const steps = dice.until(() => drawSteps(dice, heldOut, easy), "steps");
+  const grid = dice.until(() => drawGrid(dice, easy), "a window");
   const theme = dice.pick(THEMES);
   const frames = steps.map((step) => windowMarks(dice, grid, theme, step));
-  if (dice.chance(0.5)) frames.unshift(windowMarks(dice, grid, theme));
-  if (dice.chance(0.5)) frames.push(doneMarks(grid.sight.size, theme));
+  const framed = easy === undefined;
+  if (framed && dice.chance(0.5)) frames.unshift(windowMarks(dice, grid, theme));
+  if (framed && dice.chance(0.5)) frames.push(doneMarks(grid.sight.size, theme));
   const scenery = { size: grid.sight.size, pictures: frames, noise: dice.whole(0, 3), shown: [] };
   return { scenery, candidates: stepCandidates(dice.pick(GOALS), steps) };
 }
 
-function drawSteps(dice: Dice, heldOut: boolean): Step[] | undefined {
-  const icons = dice.some(ICONS, dice.whole(3, 5));
+function drawSteps(dice: Dice, heldOut: boolean, easy?: Easy): Step[] | undefined {
+  const icons = dice.some(ICONS, easy ? dice.whole(1, easy.things) : dice.whole(3, 5));
   const pairs = icons.slice(1).map((icon, i) => heldOutSteps(icons[i] as Icon, icon));
   if (pairs.includes(true) !== heldOut) return undefined;
   return icons.map((icon) => ({ verb: dice.pick(VERBS), icon }));
@@ -83,8 +91,8 @@ interface Grid {
   rows: number;
 }
 
-function drawGrid(dice: Dice): Grid | undefined {
-  const sight = drawSight(dice, FILM_SIZES, "video");
+function drawGrid(dice: Dice, easy?: Easy): Grid | undefined {
+  const sight = drawSight(dice, filmSizes(easy), "video");
   const columns = dice.whole(1, Math.floor(sight.encoded.width / LEAST_CELL));
   const rows = dice.whole(1, Math.floor(((1 - BAR) * sight.encoded.height) / LEAST_CELL));
   const tiles = columns * rows;
@@ -168,6 +176,7 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
   });
   return [
     { kind: "steps", ask: ASK_STEPS.how(goal), answer: tellSteps(goal, steps), heldOut: any, main: true },
+    { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
     short(ASK_STEPS.many, countWord(steps.length), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
     ...steps

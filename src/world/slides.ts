@@ -2,11 +2,12 @@ import type { Size } from "../model/visual.ts";
 import { type Candidate, lettered } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
-import { drawSight, LEAST_CAPITALS, type Sight } from "./eye.ts";
-import { FILM_SIZES } from "./film.ts";
+import { drawSight, LEAST_CAPITALS, LEAST_OBJECT, type Sight } from "./eye.ts";
+import { filmSizes } from "./film.ts";
 import {
   ASK_FILM,
   a,
+  CAPITALS,
   COLOURS,
   countWord,
   NUMBERS,
@@ -18,19 +19,25 @@ import {
   WORDS,
 } from "./language.ts";
 import { capitalsFor, WEIGHTS } from "./lettering.ts";
+import type { Easy } from "./sample.ts";
 import type { Scenery, Shown, Spot } from "./scenery.ts";
 import { heldOutObject } from "./split.ts";
 
 /** A film that shows one thing after another, each for a few frames. */
 
-/** A film with what can be asked of it. */
-export function drawSlides(dice: Dice, heldOut: boolean): { scenery: Scenery; candidates: Candidate[] } {
-  const sight = drawSight(dice, FILM_SIZES, "video");
+/** A film with what can be asked of it; in an easy one each thing is shown for one frame. */
+export function drawSlides(
+  dice: Dice,
+  heldOut: boolean,
+  easy?: Easy,
+): { scenery: Scenery; candidates: Candidate[] } {
+  const sight = drawSight(dice, filmSizes(easy), "video");
   const background = drawBackground(dice);
-  const count = dice.whole(2, 4);
-  const things = dice.until(() => drawThings(dice, sight, background, count, heldOut), "things to show");
+  const count = easy ? dice.whole(1, easy.things) : dice.whole(2, 4);
+  const draw = () => drawThings(dice, sight, background, { count, isEasy: easy !== undefined }, heldOut);
+  const things = dice.until(draw, "things to show");
   return {
-    scenery: slideScenery(dice, sight, background, things),
+    scenery: slideScenery(dice, sight, background, things, easy !== undefined),
     candidates: orderCandidates(dice, things),
   };
 }
@@ -41,10 +48,10 @@ function drawThings(
   dice: Dice,
   sight: Sight,
   background: Background,
-  count: number,
+  { count, isEasy }: { count: number; isEasy: boolean },
   heldOut: boolean,
 ): Thing[] | undefined {
-  const things = Array.from({ length: count }, () => drawThing(dice, background));
+  const things = Array.from({ length: count }, () => drawThing(dice, background, isEasy));
   if (things.some(isHeldOut) !== heldOut) return undefined;
   if (new Set(things.map(a)).size < count) return undefined;
   const readable = things.every((thing) => "shape" in thing || capitalsOf(thing.text, sight) !== undefined);
@@ -52,7 +59,11 @@ function drawThings(
 }
 
 /** An object, a word or a number. */
-export function drawThing(dice: Dice, background: Background): Thing {
+function drawThing(dice: Dice, background: Background, isEasy: boolean): Thing {
+  if (isEasy && dice.chance(0.3)) {
+    const letters = dice.some(CAPITALS, dice.whole(1, 4)).join("");
+    return { text: letters };
+  }
   if (dice.chance(0.7)) {
     const colours = COLOURS.filter((colour) => visibleOn(background, colour));
     return { colour: dice.pick(colours), shape: dice.pick(SHAPES) };
@@ -64,10 +75,16 @@ export function drawThing(dice: Dice, background: Background): Thing {
 export function capitalsOf(text: string, { size, shrink }: Sight): number | undefined {
   const wide = Math.min(...WEIGHTS.map((weight) => capitalsFor(text, weight, 0.9 * size.width)));
   const capitals = Math.min(wide, 0.5 * size.height);
-  return capitals * shrink < LEAST_CAPITALS.video ? undefined : capitals;
+  return capitals * shrink < LEAST_CAPITALS ? undefined : capitals;
 }
 
-function slideScenery(dice: Dice, sight: Sight, background: Background, things: readonly Thing[]): Scenery {
+function slideScenery(
+  dice: Dice,
+  sight: Sight,
+  background: Background,
+  things: readonly Thing[],
+  brief: boolean,
+): Scenery {
   const { size } = sight;
   const ground = backgroundMark(background, size);
   const pictures: string[] = [];
@@ -75,7 +92,7 @@ function slideScenery(dice: Dice, sight: Sight, background: Background, things: 
   for (const thing of things) {
     const { mark, ...spot } = drawSlide(dice, thing, sight, background);
     const from = pictures.length;
-    const frames = dice.whole(things.length < 4 ? 2 : 1, 4);
+    const frames = brief ? 1 : dice.whole(things.length < 4 ? 2 : 1, 4);
     for (let i = 0; i < frames; i++) {
       pictures.push(ground + mark);
       shown.push({ picture: from + i, thing, ...spot });
@@ -88,13 +105,14 @@ function slideScenery(dice: Dice, sight: Sight, background: Background, things: 
 function drawSlide(dice: Dice, thing: Thing, sight: Sight, background: Background): { mark: string } & Spot {
   const { width, height }: Size = sight.size;
   if ("shape" in thing) {
-    const size = Math.min(width, height) * dice.between(0.45, 0.75);
+    const least = LEAST_OBJECT / sight.shrink;
+    const size = Math.max(least, Math.min(width, height) * dice.between(0.45, 0.75));
     const near = (length: number) => length / 2 + (length - size) * dice.between(-0.3, 0.3);
     const [x, y] = [near(width), near(height)];
     return { mark: shapeMark(thing.shape, thing.colour, x, y, size, background), x, y, size };
   }
   const most = capitalsOf(thing.text, sight) as number;
-  const capitals = Math.max(LEAST_CAPITALS.video / sight.shrink, most * dice.between(0.8, 1));
+  const capitals = Math.max(LEAST_CAPITALS / sight.shrink, most * dice.between(0.8, 1));
   const [x, y] = [width / 2, height / 2 + dice.between(-0.12, 0.12) * height];
   const fill = background.dark ? "#f5f5f5" : "#141414";
   return { mark: textMark(thing.text, dice.pick(WEIGHTS), fill, x, y, capitals), x, y, size: capitals };

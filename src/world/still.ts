@@ -15,7 +15,7 @@ import {
   type Zone,
 } from "./language.ts";
 import { capitalsFor, WEIGHTS, type Weight } from "./lettering.ts";
-import type { EasyImages, Kind } from "./sample.ts";
+import type { Easy, Kind } from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { heldOutObject, heldOutText } from "./split.ts";
 
@@ -78,7 +78,7 @@ export function drawImage(
   dice: Dice,
   kind: Kind,
   heldOut: boolean,
-  easy?: EasyImages,
+  easy?: Easy,
 ): { still: Still; scenery: Scenery } {
   const either = dice.pick(["object", "text"] as const);
   const both = kind === "describe" || kind === "choice" || kind === "position";
@@ -259,7 +259,7 @@ function writeText(
   const weight = dice.pick(WEIGHTS);
   const height = share * size.height;
   const most = Math.min(capitalsFor(text, weight, 0.9 * size.width), 0.62 * height, 60 / shrink);
-  const least = Math.max(LEAST_CAPITALS.image / shrink, 0.6 * most);
+  const least = Math.max(LEAST_CAPITALS / shrink, 0.6 * most);
   if (most < least) return undefined;
   const capitals = dice.between(least, most);
   const width = capitals / capitalsFor(text, weight, 1);

@@ -5,7 +5,7 @@ import { Dice } from "./dice.ts";
 import { render } from "./draw.ts";
 import { drawMotionFilm } from "./film.ts";
 import { drawHaystack } from "./haystack.ts";
-import { KINDS, type Kind, type WorldOptions, type WorldSample, type WorldTurn } from "./sample.ts";
+import { type Easy, KINDS, type Kind, type WorldOptions, type WorldSample, type WorldTurn } from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { drawRecording } from "./screen.ts";
 import { drawSlides } from "./slides.ts";
@@ -43,7 +43,7 @@ export function composeSample(seed: number, options: WorldOptions): Composition 
   const dice = new Dice(2 * seed + (heldOut ? 1 : 0));
   const weights = KINDS.map((kind) => [kind, options.kinds[kind] ?? 0] as const);
   const primary = dice.weighted(weights);
-  const genre = genreOf(dice, primary);
+  const genre = genreOf(dice, primary, options.easy);
   const { scenery, candidates } = DRAW[genre](dice, primary, heldOut, options);
   // Of few things little can be asked that an answer before has not told already.
   const most = genre === "image" && options.easy ? 2 * options.easy.things : Number.POSITIVE_INFINITY;
@@ -88,19 +88,21 @@ const DRAW: Readonly<Record<Genre, DrawGenre>> = {
     return { scenery, candidates: stillCandidates(dice, still) };
   },
   motions: (dice, _, heldOut) => drawMotionFilm(dice, heldOut),
-  slides: (dice, _, heldOut) => drawSlides(dice, heldOut),
-  recording: (dice, _, heldOut) => drawRecording(dice, heldOut),
+  slides: (dice, _, heldOut, { easy }) => drawSlides(dice, heldOut, easy),
+  recording: (dice, _, heldOut, { easy }) => drawRecording(dice, heldOut, easy),
   haystack: (dice, _, heldOut, { needle }) => drawHaystack(dice, heldOut, needle),
   table: (dice, _, heldOut) => drawTable(dice, heldOut),
 };
 
-function genreOf(dice: Dice, kind: Kind): Genre {
+function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
   switch (kind) {
     case "motion":
       return "motions";
     case "order":
       return "slides";
     case "summary":
+      // What moves cannot be told from one frame.
+      return easy ? dice.pick(["slides", "slides", "recording"]) : dice.pick(["motions", "slides", "recording"]);
     case "video_choice":
       return dice.pick(["motions", "slides"]);
     case "steps":

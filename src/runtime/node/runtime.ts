@@ -149,6 +149,8 @@ class NodeRuntime implements Runtime {
       ort.SetIntraOpNumThreads(options, this.#threads);
       ort.SetSessionLogSeverityLevel(options, LOG_FATAL);
       ort.SetSessionGraphOptimizationLevel(options, ALL_OPTIMISATIONS);
+      // Without VNNI, a u8 x i8 product adds pairs in 16 bits, which overflow: u8 x u8 does not.
+      ort.AddSessionConfigEntry(options, "session.x64quantprecision", "1");
       ort.DisableMemPattern(options); // a pattern is kept for every shape ever seen, and a growing cache has many
       if (this.device === "webgpu") await this.#useWebGpu(options, cpuNodes);
       return options;
