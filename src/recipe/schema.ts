@@ -32,7 +32,13 @@ const worldData = z.strictObject({
   /** Kinds of questions, with their weights. */
   kinds: z.partialRecord(z.enum(KINDS), z.number().positive().max(1e6)).refine(isFilled, "names no kind"),
   /** Bounds on images: things in one, and pixels of a side. */
-  easy: z.strictObject({ things: upTo(5), side: z.int().min(64).max(512) }).optional(),
+  easy: z
+    .strictObject({
+      things: upTo(5),
+      side: z.int().min(64).max(512),
+      texts: z.number().min(0).max(1).optional(),
+    })
+    .optional(),
   /** Examples of one epoch. */
   count: amount,
 });

@@ -41,6 +41,8 @@ export function fillInitial(
     values.fill(0);
   } else if (name.endsWith("pos_embed")) {
     fillPositions(values, shape);
+  } else if (name.endsWith("patch_embed.proj.weight") && shape[1] === 3) {
+    fillPatches(values, shape);
   } else {
     const inputs = shape.slice(1).reduce((a, b) => a * b, 1);
     const scale = RESIDUAL.test(name) ? 1 / Math.sqrt(2 * blocks(name)) : 1;
@@ -69,6 +71,45 @@ function fillPositions(values: Float32Array, shape: readonly number[]): void {
       const wave = Math.floor(i / 4);
       const angle = (at[i % 2] as number) / 100 ** (wave / waves);
       values[place * width + i] = POSITION_AMPLITUDE * (i % 4 < 2 ? Math.sin(angle) : Math.cos(angle));
+    }
+  }
+}
+
+/** Brightness, red against blue, green against both: orthogonal, of length 1. */
+const TINTS = [
+  [1, 1, 1],
+  [1, 0, -1],
+  [-1, 2, -1],
+].map((tint) => tint.map((part) => part / Math.hypot(...tint)));
+
+/** A finer wave counts as brightness does at half its frequency when it is one of colour: eyes and codecs see colours coarsely. */
+const TINT_FINENESS = 2;
+
+/** By how much a patch's mean reaches into what becomes of the patch. */
+const PATCH_GAIN = 0.15;
+
+/**
+ * The embedding of patches [width, 3, side, side] as the waves of a cosine transform, the coarsest first, each louder
+ * the finer it is: as pictures have the less of a wave the finer it is, all are about as loud then. Random numbers
+ * instead would keep a patch's mean colour and drown its edges in it, and shapes would be learnt late.
+ */
+function fillPatches(values: Float32Array, shape: readonly number[]): void {
+  const [width, , height, length] = shape as [number, number, number, number];
+  const waves = TINTS.flatMap((tint, i) =>
+    Array.from({ length: height * length }, (_, wave) => {
+      const [u, v] = [Math.floor(wave / length), wave % length];
+      return { tint, u, v, fineness: Math.hypot(u, v) * (i === 0 ? 1 : TINT_FINENESS) + 0.01 * i };
+    }),
+  ).sort((a, b) => a.fineness - b.fineness || a.u - b.u);
+  values.fill(0);
+  const cosine = (n: number, at: number, frequency: number) =>
+    Math.sqrt((frequency === 0 ? 1 : 2) / n) * Math.cos((Math.PI * (at + 0.5) * frequency) / n);
+  for (const [i, { tint, u, v }] of waves.slice(0, width).entries()) {
+    const gain = PATCH_GAIN * (1 + Math.hypot(u, v));
+    for (let at = 0; at < 3 * height * length; at++) {
+      const [y, x] = [Math.floor(at / length) % height, at % length];
+      const part = tint[Math.floor(at / (height * length))] as number;
+      values[i * 3 * height * length + at] = gain * part * cosine(height, y, u) * cosine(length, x, v);
     }
   }
 }

@@ -242,8 +242,7 @@ export const listSteps = (steps: readonly Step[]): string =>
   steps.map((step, i) => `${i + 1}. ${tellStep(step)}`).join(" ");
 
 /** "To send a photo: 1. open Mail 2. click Camera 3. type Search" */
-export const tellSteps = (goal: string, steps: readonly Step[]): string =>
-  `To ${goal}: ${listSteps(steps)}`;
+export const tellSteps = (goal: string, steps: readonly Step[]): string => `To ${goal}: ${listSteps(steps)}`;
 
 // -------------------------------------------------------------------------------------------------- needles
 

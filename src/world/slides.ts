@@ -34,7 +34,7 @@ export function drawSlides(
   const sight = drawSight(dice, filmSizes(easy), "video");
   const background = drawBackground(dice);
   const count = easy ? dice.whole(1, easy.things) : dice.whole(2, 4);
-  const draw = () => drawThings(dice, sight, background, { count, isEasy: easy !== undefined }, heldOut);
+  const draw = () => drawThings(dice, sight, background, { count, easy }, heldOut);
   const things = dice.until(draw, "things to show");
   return {
     scenery: slideScenery(dice, sight, background, things, easy !== undefined),
@@ -48,10 +48,10 @@ function drawThings(
   dice: Dice,
   sight: Sight,
   background: Background,
-  { count, isEasy }: { count: number; isEasy: boolean },
+  { count, easy }: { count: number; easy: Easy | undefined },
   heldOut: boolean,
 ): Thing[] | undefined {
-  const things = Array.from({ length: count }, () => drawThing(dice, background, isEasy));
+  const things = Array.from({ length: count }, () => drawThing(dice, background, easy));
   if (things.some(isHeldOut) !== heldOut) return undefined;
   if (new Set(things.map(a)).size < count) return undefined;
   const readable = things.every((thing) => "shape" in thing || capitalsOf(thing.text, sight) !== undefined);
@@ -59,15 +59,14 @@ function drawThings(
 }
 
 /** An object, a word or a number. */
-function drawThing(dice: Dice, background: Background, isEasy: boolean): Thing {
-  if (isEasy && dice.chance(0.3)) {
-    const letters = dice.some(CAPITALS, dice.whole(1, 4)).join("");
-    return { text: letters };
-  }
-  if (dice.chance(0.7)) {
+function drawThing(dice: Dice, background: Background, easy?: Easy): Thing {
+  const texts = easy ? (easy.texts ?? 0.5) : 0.3;
+  if (dice.chance(1 - texts)) {
     const colours = COLOURS.filter((colour) => visibleOn(background, colour));
     return { colour: dice.pick(colours), shape: dice.pick(SHAPES) };
   }
+  // Letters alone teach to read words, and are learnt sooner.
+  if (easy && dice.chance(0.5)) return { text: dice.some(CAPITALS, dice.whole(1, 4)).join("") };
   return { text: dice.chance(0.7) ? dice.pick(WORDS) : dice.pick(NUMBERS) };
 }
 

@@ -5,7 +5,14 @@ import { Dice } from "./dice.ts";
 import { render } from "./draw.ts";
 import { drawMotionFilm } from "./film.ts";
 import { drawHaystack } from "./haystack.ts";
-import { type Easy, KINDS, type Kind, type WorldOptions, type WorldSample, type WorldTurn } from "./sample.ts";
+import {
+  type Easy,
+  KINDS,
+  type Kind,
+  type WorldOptions,
+  type WorldSample,
+  type WorldTurn,
+} from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { drawRecording } from "./screen.ts";
 import { drawSlides } from "./slides.ts";
@@ -102,7 +109,9 @@ function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
       return "slides";
     case "summary":
       // What moves cannot be told from one frame.
-      return easy ? dice.pick(["slides", "slides", "recording"]) : dice.pick(["motions", "slides", "recording"]);
+      return easy
+        ? dice.pick(["slides", "slides", "recording"])
+        : dice.pick(["motions", "slides", "recording"]);
     case "video_choice":
       return dice.pick(["motions", "slides"]);
     case "steps":
