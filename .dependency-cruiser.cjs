@@ -19,7 +19,7 @@ const stands = {
   train: ["core", "graph", "nn", "model", "onnx", "text", "media", "weights", "runtime", "data", "files"],
   world: ["core", "text", "media", "model", "data"],
   convert: ["core", "files", "nn", "model", "weights"],
-  node: ["core", "model", "weights", "text", "media", "runtime", "net", "engine"],
+  node: ["core", "files", "model", "weights", "text", "media", "runtime", "net", "engine"],
   recipe: ["core", "model", "text", "media", "weights", "runtime", "data", "train", "world"],
   eval: ["core", "files", "model", "text", "media", "weights", "engine", "node", "world"],
   verify: ["core", "model", "weights", "text", "media", "runtime", "engine", "node", "data", "train"],

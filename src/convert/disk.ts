@@ -1,6 +1,6 @@
-import { mkdir, open, statfs } from "node:fs/promises";
+import { open, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { onDisk } from "../files/disk.ts";
+import { makeFolder, onDisk } from "../files/disk.ts";
 
 /** What a conversion does to files that it makes. Tests hand in a disk that fails. */
 export interface Disk {
@@ -31,7 +31,7 @@ export const fileSystem: Disk = {
   async open(path) {
     const step = <T>(action: () => Promise<T>) => onDisk(`write ${path}`, action);
     const handle = await step(async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       // Not "w", which would empty the file; not "r+", which would not make it.
       return open(path, "a+").then(async (made) => {
         await made.close();

@@ -1,7 +1,7 @@
-import { lstat, mkdir, readdir, rm, stat } from "node:fs/promises";
+import { lstat, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
-import { onDisk } from "../files/disk.ts";
+import { makeFolder, onDisk } from "../files/disk.ts";
 import { CONVERTED_FILES, MANIFEST_FILE } from "../weights/converted.ts";
 import type { Disk } from "./disk.ts";
 import { JOURNAL_FILE, Journal, type Notes, readJournal } from "./journal.ts";
@@ -40,7 +40,7 @@ export async function openPartial(
     notes = undefined;
   }
   await requireSpace(dir, plan, copies, disk);
-  await onDisk(`make ${dir}`, () => mkdir(dir, { recursive: true }));
+  await onDisk(`make ${dir}`, () => makeFolder(dir));
   // The journal comes first: files without one would be taken for those of another conversion.
   const journal = await Journal.open(disk, join(dir, JOURNAL_FILE), fingerprint, notes?.end ?? 0);
   try {

@@ -1,7 +1,8 @@
-import { access, constants, mkdir, mkdtemp, stat, writeFile } from "node:fs/promises";
+import { access, constants, mkdtemp, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { OryxError } from "../core/errors.ts";
+import { makeFolder } from "../files/disk.ts";
 import type { Answered, WorldEvaluation } from "./evaluate.ts";
 import { contactSheet, png } from "./pictures.ts";
 
@@ -31,7 +32,7 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
 export async function drawWrong(wrong: WorldEvaluation["wrong"], folder?: string): Promise<DrawnAnswer[]> {
   return onDisk(folder ?? tmpdir(), async () => {
     const dir = folder ?? (await mkdtemp(join(tmpdir(), "oryx-eval-")));
-    await mkdir(dir, { recursive: true });
+    await makeFolder(dir);
     const drawn: DrawnAnswer[] = [];
     for (const { answer, question } of wrong) {
       const picture = join(dir, `${answer.id.replaceAll("/", "-")}.png`);

@@ -34,6 +34,10 @@ describe("the disk", () => {
     await expect(makeFolder(join(dir, "file"))).rejects.toMatchObject({ code: "EEXIST" });
   });
 
+  it.runIf(process.platform === "linux")("gives up below a folder that takes nothing", async () => {
+    await expect(makeFolder("/proc/oryx/runs")).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
   it("puts a file in the place of another, and keeps that when it cannot", async () => {
     const path = join(dir, "x");
     await replaceFile(path, "old");

@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { OryxError } from "../core/errors.ts";
 
@@ -33,16 +33,32 @@ export async function syncFolder(dir: string): Promise<void> {
   await handle?.close();
 }
 
-/** Makes a folder, and those above it that are not there; all of them would survive a loss of power. */
-export async function makeFolder(dir: string): Promise<void> {
-  const first = await mkdir(dir, { recursive: true });
-  if (first === undefined) return;
-  const top = dirname(resolve(first));
-  for (let above = resolve(dir); above !== top; ) {
-    above = dirname(above);
-    await syncFolder(above);
+/**
+ * Makes a folder, and those above it that are not there; all of them would survive a loss of power. Step by step:
+ * Node's own `recursive` never ends below a folder such as /proc, which is there and takes nothing.
+ * @param mode permissions of what is made
+ */
+export async function makeFolder(dir: string, mode = 0o777): Promise<void> {
+  try {
+    await mkdir(dir, mode);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (await isFolder(dir)) return;
+    const above = dirname(resolve(dir));
+    if (code !== "ENOENT" || (await isFolder(above))) throw error;
+    await makeFolder(above, mode);
+    await mkdir(dir, mode).catch(async (again) => {
+      if (!(await isFolder(dir))) throw again;
+    });
   }
+  await syncFolder(dirname(resolve(dir)));
 }
+
+const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 /** Writes a file anew; when this returns, its bytes would survive a loss of power. */
 export async function writeSynced(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {

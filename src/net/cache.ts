@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import {
   copyFile,
   link,
-  mkdir,
   readdir,
   readFile,
   rename,
@@ -13,7 +12,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { OryxError } from "../core/errors.ts";
-import { onDisk } from "../files/disk.ts";
+import { makeFolder, onDisk } from "../files/disk.ts";
 import type { HubFile } from "./listing.ts";
 import type { ModelId } from "./model-id.ts";
 
@@ -54,7 +53,7 @@ export class ModelCache {
     if (revision === commit) return;
     const path = join(this.folder, "refs", revision);
     await inCache(`note the revision ${revision}`, async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       const fresh = `${path}.${randomUUID()}`;
       await writeFile(fresh, commit);
       await rename(fresh, path);
@@ -71,7 +70,7 @@ export class ModelCache {
     const path = join(this.snapshotPath(commit), file.path);
     const blob = this.blobPath(file);
     await inCache(`link ${file.path}`, async () => {
-      await mkdir(dirname(path), { recursive: true });
+      await makeFolder(dirname(path));
       const fresh = `${path}.${randomUUID()}`;
       await makeSymlink(relative(dirname(path), blob), fresh)
         .catch(() => link(blob, fresh))
@@ -94,7 +93,7 @@ export class ModelCache {
   /** @throws OryxError `disk` when the file system cannot hold what is missing of these files. */
   async requireSpace(files: readonly HubFile[]): Promise<void> {
     await inCache("prepare the model cache", async () => {
-      await mkdir(join(this.folder, "blobs"), { recursive: true });
+      await makeFolder(join(this.folder, "blobs"));
       let bytes = 0;
       for (const file of files) {
         const here = await Promise.all([this.blobPath(file), this.partialPath(file)].map(sizeOf));

@@ -1,16 +1,5 @@
 import { createHash, type Hash, randomUUID } from "node:crypto";
-import {
-  chmod,
-  type FileHandle,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  statfs,
-  utimes,
-} from "node:fs/promises";
+import { chmod, type FileHandle, lstat, open, readdir, rename, rm, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -22,6 +11,7 @@ import {
   LARGEST_SHARE,
   totalBytes,
 } from "../engine/cache.ts";
+import { makeFolder } from "../files/disk.ts";
 
 /** A file of the cache. */
 export interface CacheEntry extends CacheKey {
@@ -94,7 +84,7 @@ export class CacheFolder implements ByteCache {
     if (!this.fits(bytes)) return;
     const temporary = join(this.#folder, `writing-${randomUUID()}`);
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await makeFolder(this.#folder, 0o700);
       if (!(await this.#isOurs()) || !(await this.#makeRoom(bytes))) return;
       await writeEntry(temporary, key, parts, signal);
       await rename(temporary, this.#path(key));

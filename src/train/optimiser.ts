@@ -27,8 +27,8 @@ export const DEFAULT_ADAMW: AdamWOptions = {
   maxGradNorm: 1,
 };
 
-/** Elements of one run: what the graph's dozen operations read and write then stays in the second-level cache. */
-const CHUNK = 64 * BLOCK;
+/** Elements of one run: enough that starting it costs little, few enough that lanes share the work evenly. */
+const CHUNK = 256 * BLOCK;
 
 interface Sessions {
   update: Session;

@@ -96,7 +96,7 @@ function drawGrid(dice: Dice, easy?: Easy): Grid | undefined {
   const columns = dice.whole(1, Math.floor(sight.encoded.width / LEAST_CELL));
   const rows = dice.whole(1, Math.floor(((1 - BAR) * sight.encoded.height) / LEAST_CELL));
   const tiles = columns * rows;
-  return tiles >= 2 && tiles <= 4 ? { sight, columns, rows } : undefined;
+  return tiles >= (easy ? 1 : 2) && tiles <= 4 ? { sight, columns, rows } : undefined;
 }
 
 const frameMarks = ({ width, height }: Size, { window, bar }: Theme): string => {

@@ -65,8 +65,11 @@ function drawThing(dice: Dice, background: Background, easy?: Easy): Thing {
     const colours = COLOURS.filter((colour) => visibleOn(background, colour));
     return { colour: dice.pick(colours), shape: dice.pick(SHAPES) };
   }
-  // Letters alone teach to read words, and are learnt sooner.
-  if (easy && dice.chance(0.5)) return { text: dice.some(CAPITALS, dice.whole(1, 4)).join("") };
+  // Letters alone teach to read words, and are learnt sooner; one alone the soonest.
+  if (easy && dice.chance(0.6)) {
+    const length = dice.weighted([1, 2, 3, 4].map((n) => [n, 1 / n] as const));
+    return { text: dice.some(CAPITALS, length).join("") };
+  }
   return { text: dice.chance(0.7) ? dice.pick(WORDS) : dice.pick(NUMBERS) };
 }
 
