@@ -44,7 +44,10 @@ export interface WorldSample {
 /** Combinations (a colour on a shape, a word in a place, …) that training sees, or those kept away from it. */
 export type Split = "train" | "heldout";
 
-/** Bounds for a model that begins from nothing. Films of an easy world have a frame for each slide or step, and no other. */
+/**
+ * Bounds for a model that begins from nothing. Films of an easy world have a frame for each slide or step and no
+ * other; its long films have 16 to 48 frames.
+ */
 export interface Easy {
   /** Objects and texts of an image, slides of a film or steps of a recording, at most; from 1. */
   things: number;

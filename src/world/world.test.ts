@@ -100,6 +100,15 @@ describe("a sample", () => {
     }
   });
 
+  it("has long films of a few dozen frames where it is easy", () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const { scenery, modality } = composeSample(seed, { ...train("needle"), easy: { things: 1, side: 128 } });
+      expect(modality).toBe("video_long");
+      expect(scenery.pictures.length).toBeGreaterThanOrEqual(16);
+      expect(scenery.pictures.length).toBeLessThanOrEqual(48);
+    }
+  });
+
   it("spells letters that are no word", () => {
     expect(the({ text: "PQR" })).toBe("the letters P-Q-R");
     expect(the({ text: "P" })).toBe("the letter P");

@@ -97,7 +97,7 @@ const DRAW: Readonly<Record<Genre, DrawGenre>> = {
   motions: (dice, _, heldOut) => drawMotionFilm(dice, heldOut),
   slides: (dice, _, heldOut, { easy }) => drawSlides(dice, heldOut, easy),
   recording: (dice, _, heldOut, { easy }) => drawRecording(dice, heldOut, easy),
-  haystack: (dice, _, heldOut, { needle }) => drawHaystack(dice, heldOut, needle),
+  haystack: (dice, _, heldOut, options) => drawHaystack(dice, heldOut, options),
   table: (dice, _, heldOut) => drawTable(dice, heldOut),
 };
 
