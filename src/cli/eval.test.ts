@@ -59,6 +59,19 @@ describe("oryx eval world", () => {
     expect(JSON.parse(await readFile(second, "utf8")).answers).toEqual(written.answers);
   });
 
+  // Of a trained model, whose answers are cut into tokens again as they were made.
+  it("finds that a model agrees with itself", async () => {
+    const one = ["--count", "1", "--kinds", "count", "--quiet"];
+    const own = [...one, "--model", "models/oryx-tiny", "--against", "models/oryx-tiny"];
+    const report = JSON.parse((await run([...own, "--json"])).out);
+    expect(report.against).toBe("models/oryx-tiny");
+    expect(report.agreement.tokens).toBeGreaterThan(2);
+    expect(report.agreement.same).toBe(report.agreement.tokens);
+    expect((await run(own)).out).toMatch(
+      /finds \d+\.\d\d% of the \d+ tokens of these answers the likeliest too$/m,
+    );
+  });
+
   it("says how far it is", async () => {
     const { err } = await run(FEW, { terminal: true });
     expect(err).toContain("seeds, count: 0 of 10 questions");

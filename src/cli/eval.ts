@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { EvaluationProgress } from "../eval/evaluate.ts";
 import type { DrawnAnswer } from "../eval/files.ts";
+import type { Agreement } from "../eval/run.ts";
 import { MOST } from "../eval/seeds.ts";
+import type { Oryx } from "../node/oryx.ts";
 import { KINDS, type Kind } from "../world/sample.ts";
 import { registerEvalSet } from "./eval-set.ts";
 import { UsageError } from "./failure.ts";
@@ -18,6 +20,7 @@ interface EvalWorldOptions extends ModelOptions {
   kinds?: Kind[];
   show: number;
   pictures?: string;
+  against?: string;
   out?: string;
 }
 
@@ -29,7 +32,8 @@ as large as its own. Each question is asked in a conversation of its own, and an
 Examples:
   oryx eval world
   oryx eval world --count 20 --kinds count,read
-  oryx eval world --model runs/mine --out answers.json --show 10`;
+  oryx eval world --model runs/mine --out answers.json --show 10
+  oryx convert models/oryx-tiny small && oryx eval world --against small`;
 
 /** `oryx eval world` */
 export function registerEval(program: Command, shell: Shell): void {
@@ -50,6 +54,10 @@ export function registerEval(program: Command, shell: Shell): void {
       wholeNumber(0, 1000),
       0,
     )
+    .option(
+      "--against <dir>",
+      "another form of the model (converted, say): also how often it finds each token of an answer the likeliest",
+    )
     .option("--pictures <dir>", "where --show draws (default: a new temporary folder)");
   addModelOptions(command);
   addOutputOptions(command, "print the table as one JSON object");
@@ -62,10 +70,10 @@ export function registerEval(program: Command, shell: Shell): void {
 async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void> {
   const { evaluateWorld } = await import("../eval/evaluate.ts");
   const { MINIATURE_WORLD } = await import("../eval/miniature.ts");
-  const { oryxAnswerer } = await import("../eval/run.ts");
+  const { oryxAgreement, oryxAnswerer } = await import("../eval/run.ts");
   const { TARGETS, worldTable } = await import("../eval/report.ts");
   const { checkPlace, drawWrong, writeJson } = await import("../eval/files.ts");
-  const { seed, count, kinds, show, pictures, out } = options;
+  const { seed, count, kinds, show, pictures, against, out } = options;
   if (pictures !== undefined && show === 0) {
     throw new UsageError("--pictures goes with --show only", "say how many wrong answers to show");
   }
@@ -73,26 +81,38 @@ async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void>
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   try {
     const { name, randomWeights, oryx } = await loadChosen({ ...options, cache: false }, shell, line);
+    let other: Oryx | undefined;
     try {
-      const asked = { seed, count, kinds, show, targets: TARGETS, signal: shell.signal };
+      if (against !== undefined)
+        other = (await loadChosen({ ...options, model: against, cache: false }, shell, line)).oryx;
+      const agree = other && oryxAgreement(other);
+      const asked = { seed, count, kinds, show, targets: TARGETS, agree, signal: shell.signal };
       const onProgress = progress(line);
-      const { rows, answers, wrong } = await evaluateWorld(MINIATURE_WORLD, oryxAnswerer(oryx), {
+      const { rows, answers, agreement, wrong } = await evaluateWorld(MINIATURE_WORLD, oryxAnswerer(oryx), {
         ...asked,
         onProgress,
       });
       line.clear();
-      const report = { eval: "world", model: name, randomWeights, seed, count, rows };
+      const compared = agreement && { against, agreement };
+      const report = { eval: "world", model: name, randomWeights, seed, count, rows, ...compared };
       if (out !== undefined) await writeJson(out, { ...report, answers });
       const drawn = show > 0 ? await drawWrong(wrong, pictures) : [];
       if (shell.json) shell.printJson(show > 0 ? { ...report, wrong: drawn } : report);
-      else shell.print(`${worldTable(rows)}\n${drawn.map(wrongAnswer).join("")}`);
+      else {
+        const agreed = agreement ? agreementLine(against as string, agreement) : "";
+        shell.print(`${worldTable(rows)}\n${agreed}${drawn.map(wrongAnswer).join("")}`);
+      }
     } finally {
+      await other?.close();
       await oryx.close();
     }
   } finally {
     line.clear();
   }
 }
+
+const agreementLine = (against: string, { tokens, same }: Agreement): string =>
+  `\n${against} finds ${((100 * same) / Math.max(1, tokens)).toFixed(2)}% of the ${count(tokens)} tokens of these answers the likeliest too\n`;
 
 function progress(line: StatusLine): (progress: EvaluationProgress) => void {
   const startMs = performance.now();

@@ -161,8 +161,7 @@ export class Conversation {
     const likelihoods = [];
     for (const [i, text] of texts.entries()) {
       const tokens = ids[i] as number[];
-      const logProbability = await logLikelihood(decoder, slot, logits, tokens, request.signal);
-      likelihoods.push({ text, logProbability, tokens: tokens.length });
+      likelihoods.push({ text, ...(await logLikelihood(decoder, slot, logits, tokens, request.signal)) });
     }
     slot.truncate(this.#before);
     return { likelihoods, plan, frameTimesS, reused, timings: watch.timings(0) };

@@ -40,17 +40,22 @@ describe.each(["oryx-qwen-tiny", "oryx-llama-tiny"])("the log-likelihood of toke
 
     const stepped = decoder.slot(128);
     let logits = await decoder.prefill(stepped, [{ ids: prompt }]);
-    let expected = 0;
+    let [expected, likeliest] = [0, 0];
     for (const id of ids) {
-      expected += Math.log(softmax(logits)[id] as number);
+      const shares = softmax(logits);
+      expected += Math.log(shares[id] as number);
+      if (shares.every((share) => share <= (shares[id] as number))) likeliest++;
       logits = await decoder.next(stepped, id);
     }
 
     const slot = decoder.slot(128);
     const first = await decoder.prefill(slot, [{ ids: prompt }]);
-    expect(await logLikelihood(decoder, slot, first, ids)).toBeCloseTo(expected, 3);
-    expect(slot.length).toBe(prompt.length);
-    expect(await logLikelihood(decoder, slot, first, ids)).toBeCloseTo(expected, 3);
+    for (let again = 0; again < 2; again++) {
+      const scored = await logLikelihood(decoder, slot, first, ids);
+      expect(scored.logProbability).toBeCloseTo(expected, 3);
+      expect(scored).toMatchObject({ tokens: count, likeliest });
+      expect(slot.length).toBe(prompt.length);
+    }
   });
 });
 
@@ -72,6 +77,7 @@ describe("likelihoods of a request", () => {
     expect(likelihoods[2]?.tokens).toBe(1); // else the comparison below would not be fair
     expect(own).toBeGreaterThan(Math.max(a, b));
     expect(own).toBeLessThan(0);
+    expect(likelihoods.map((l) => l.likeliest)).toEqual([0, 0, 1]);
     expect(frameTimesS).toEqual([[0, 1]]);
     expect(plan.promptTokens).toBeGreaterThan(plan.visualTokens);
     expect(timings.prefillMs).toBeGreaterThan(0);

@@ -3,6 +3,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { Decoder } from "./decoder.ts";
 import type { KvSlot } from "./kv.ts";
 import type { Plan, Reused, Timings } from "./request.ts";
+import { argmax } from "./sampler.ts";
 import { chunks, type Stretch } from "./sequence.ts";
 
 /** How likely a text is as the whole beginning of an answer. */
@@ -11,6 +12,8 @@ export interface Likelihood {
   /** Natural logarithm of the probability of its tokens, each given those before it. */
   logProbability: number;
   tokens: number;
+  /** How many of them are the likeliest of all tokens at their places. */
+  likeliest: number;
 }
 
 /** The likelihood of each of some texts, in their order, and what it took. */
@@ -38,11 +41,16 @@ export async function logLikelihood(
   first: Float32Array,
   ids: readonly number[],
   signal?: AbortSignal,
-): Promise<number> {
+): Promise<Omit<Likelihood, "text">> {
   const { vocabSize, hiddenSize } = decoder.config;
   const before = slot.length;
-  let sum = logProbability(first, ids[0] as number);
-  let scored = 1;
+  let [sum, tokens, likeliest] = [0, 0, 0];
+  const score = (logits: Float32Array) => {
+    const id = ids[tokens++] as number;
+    sum += logProbability(logits, id);
+    if (argmax(logits) === id) likeliest++;
+  };
+  score(first);
   try {
     const fed: Stretch[] = [{ ids: ids.slice(0, -1) }];
     for (const chunk of chunks(fed, hiddenSize, () => Math.min(ROWS, decoder.stepTokens))) {
@@ -50,14 +58,13 @@ export async function logLikelihood(
       const rows = Array.from({ length }, (_, i) => i);
       const logits = await decoder.step(slot, chunk, rows, signal);
       for (const row of rows) {
-        const after = logits.subarray(row * vocabSize, (row + 1) * vocabSize);
-        sum += logProbability(after, ids[scored++] as number);
+        score(logits.subarray(row * vocabSize, (row + 1) * vocabSize));
       }
     }
   } finally {
     slot.truncate(before);
   }
-  return sum;
+  return { logProbability: sum, tokens, likeliest };
 }
 
 /** The logarithm of one token's share in the softmax of logits [vocabulary]. */

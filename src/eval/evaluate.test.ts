@@ -53,6 +53,14 @@ describe("evaluateWorld", () => {
     );
   });
 
+  it("adds up how far another form of the model agrees, over all answers", async () => {
+    const agree = async (_: unknown, answer: string) => ({ tokens: answer.length, same: 1 });
+    const { answers, agreement } = await evaluateWorld(LABELS, perfect, { seed: 0, count: 1, agree });
+    const tokens = answers.reduce((sum, { got }) => sum + got.length, 0);
+    expect(agreement).toEqual({ tokens, same: answers.length });
+    expect((await evaluateWorld(LABELS, perfect, { seed: 0, count: 1 })).agreement).toBeUndefined();
+  });
+
   it("tells lists of steps from questions about single ones", async () => {
     const { answers } = await evaluateWorld(LABELS, perfect, { seed: 0, count: 5, kinds: ["steps"] });
     for (const { topic, expected } of answers) expect(expected.includes("1. ")).toBe(topic === "all steps");

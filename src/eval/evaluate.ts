@@ -1,13 +1,15 @@
 import { Random } from "../core/random.ts";
-import type { Answerer } from "./question.ts";
+import type { Answerer, Question } from "./question.ts";
 import { type Row, Scores, type Targets } from "./report.ts";
-import { askAll } from "./run.ts";
+import { type Agreement, askAll } from "./run.ts";
 import { type Column, type RoundOptions, rounds, type World, type WorldQuestion } from "./world.ts";
 
 export interface EvaluateOptions extends RoundOptions {
   targets?: Targets | undefined;
   /** Wrong answers to hand back with their pictures. */
   show?: number | undefined;
+  /** Compares each answer with what another form of the model would have said. */
+  agree?: ((question: Question, answer: string) => Promise<Agreement>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: EvaluationProgress) => void) | undefined;
 }
@@ -37,6 +39,8 @@ export interface WorldEvaluation {
   rows: Row[];
   /** All of them, in the order of asking. */
   answers: Answered[];
+  /** Over all answers; undefined when no other form of the model was asked. */
+  agreement: Agreement | undefined;
   /** Wrong ones with what they are about, drawn evenly from all wrong ones. */
   wrong: { answer: Answered; question: WorldQuestion }[];
 }
@@ -45,12 +49,13 @@ export interface WorldEvaluation {
 export async function evaluateWorld(
   world: World,
   answerer: Answerer,
-  { targets, show = 0, signal, onProgress, ...options }: EvaluateOptions,
+  { targets, show = 0, agree, signal, onProgress, ...options }: EvaluateOptions,
 ): Promise<WorldEvaluation> {
   const all = rounds(world, options);
   const total = all.length * options.count;
   const scores = new Scores();
   const answers: Answered[] = [];
+  const agreement: Agreement = { tokens: 0, same: 0 };
   const wrong = new Draw<{ answer: Answered; question: WorldQuestion }>(show, new Random(options.seed));
   for (const { column, topic, questions } of all) {
     const at = { column, topic: topic.name };
@@ -60,11 +65,21 @@ export async function evaluateWorld(
       const answer = { id, ...at, sample: sample.id, question: text, expected, got, score };
       scores.add(column, topic, score);
       answers.push(answer);
+      if (agree !== undefined) {
+        const { tokens, same } = await agree(question, got);
+        agreement.tokens += tokens;
+        agreement.same += same;
+      }
       if (score < 1) wrong.add({ answer, question });
       onProgress?.({ ...at, done: answers.length, total });
     }
   }
-  return { rows: scores.rows(targets), answers, wrong: wrong.drawn };
+  return {
+    rows: scores.rows(targets),
+    answers,
+    agreement: agree && agreement,
+    wrong: wrong.drawn,
+  };
 }
 
 /** Draws some of many that pass by, each as likely as any other, and holds no more than those. */

@@ -88,7 +88,7 @@ describe("a needle test", () => {
       expect(slot.length).toBe(plan.promptTokens);
       for (const { text, logProbability } of likelihoods) {
         const mine = await logLikelihood(model.decoder, slot, logits, model.tokenizer.encode(text));
-        expect(Math.abs(mine - logProbability)).toBeLessThan(1e-5);
+        expect(Math.abs(mine.logProbability - logProbability)).toBeLessThan(1e-5);
       }
     });
 

@@ -13,6 +13,23 @@ export function oryxAnswerer(oryx: Oryx, maxTokens = MAX_TOKENS): Answerer {
   };
 }
 
+/** What another form of a model makes of an answer. */
+export interface Agreement {
+  /** Tokens of the answer, and how many of them it finds the likeliest, given those before them. */
+  tokens: number;
+  same: number;
+}
+
+/** Compares a model with answers of another form of it, by teacher forcing: one difference does not make others. */
+export function oryxAgreement(oryx: Oryx): (question: Question, answer: string) => Promise<Agreement> {
+  return async ({ media, text, visual }, answer) => {
+    if (answer === "") return { tokens: 0, same: 0 };
+    const request = { ...visual, question: text, media };
+    const [scored] = (await oryx.likelihoods(request, [answer])).likelihoods;
+    return { tokens: scored?.tokens ?? 0, same: scored?.likeliest ?? 0 };
+  };
+}
+
 /** Asks one question after the other: those that come are made while they are asked for, and not kept. */
 export async function* askAll<Q extends Question>(
   questions: AsyncIterable<Q> | Iterable<Q>,

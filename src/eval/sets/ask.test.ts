@@ -59,7 +59,12 @@ function model(text: string) {
     },
     async likelihoods(request, texts) {
       requests.push(request);
-      const likelihoods = texts.map((t, i) => ({ text: t, logProbability: i === 1 ? -0.5 : -3, tokens: 1 }));
+      const likelihoods = texts.map((t, i) => ({
+        text: t,
+        logProbability: i === 1 ? -0.5 : -3,
+        tokens: 1,
+        likeliest: i === 1 ? 1 : 0,
+      }));
       return { likelihoods, plan, reused, timings, frameTimesS: [] };
     },
   };
