@@ -34,6 +34,12 @@ describe("the disk", () => {
     await expect(makeFolder(join(dir, "file"))).rejects.toMatchObject({ code: "EEXIST" });
   });
 
+  it("makes folders that others make at the same time", async () => {
+    const places = Array.from({ length: 40 }, (_, i) => join(dir, "x", "y", `z${i % 4}`, "w"));
+    await Promise.all(places.map((place) => makeFolder(place)));
+    expect(await readdir(join(dir, "x", "y"))).toEqual(["z0", "z1", "z2", "z3"]);
+  });
+
   it.runIf(process.platform === "linux")("gives up below a folder that takes nothing", async () => {
     await expect(makeFolder("/proc/oryx/runs")).rejects.toMatchObject({ code: "ENOENT" });
   });

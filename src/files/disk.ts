@@ -39,19 +39,19 @@ export async function syncFolder(dir: string): Promise<void> {
  * @param mode permissions of what is made
  */
 export async function makeFolder(dir: string, mode = 0o777): Promise<void> {
-  try {
-    await mkdir(dir, mode);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (await isFolder(dir)) return;
-    const above = dirname(resolve(dir));
-    if (code !== "ENOENT" || (await isFolder(above))) throw error;
-    await makeFolder(above, mode);
-    await mkdir(dir, mode).catch(async (again) => {
-      if (!(await isFolder(dir))) throw again;
+  const above = dirname(resolve(dir));
+  const make = (onError: (error: NodeJS.ErrnoException) => Promise<void>) =>
+    mkdir(dir, mode).catch(async (error) => {
+      // Another process may have made it meanwhile.
+      if (!(await isFolder(dir))) await onError(error);
     });
-  }
-  await syncFolder(dirname(resolve(dir)));
+  const refuse = (error: Error) => Promise.reject(error);
+  await make(async (error) => {
+    if (error.code !== "ENOENT") throw error;
+    if (!(await isFolder(above))) await makeFolder(above, mode);
+    await make(refuse);
+  });
+  await syncFolder(above);
 }
 
 const isFolder = (path: string): Promise<boolean> =>
