@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { cp, mkdtemp, rename, rm } from "node:fs/promises";
+import { cp, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -286,17 +286,12 @@ describe("the model that comes with the package", () => {
     return io;
   };
 
-  it("is the default, and is said to be random", async () => {
-    expect((await run([])).err).toMatch(/^note: the weights of oryx-random-tiny are random.{1,40}\n$/);
+  it("is the default", async () => {
     const { out, err } = await run(["--json"]);
-    expect(JSON.parse(out)).toMatchObject({ model: "oryx-random-tiny", randomWeights: true });
+    expect(JSON.parse(out)).toMatchObject({ model: "oryx-tiny", randomWeights: false });
     expect(err).toBe("");
-  });
-
-  it("is known by its folder too", async () => {
-    expect(JSON.parse((await run(["--json", "--model", PACKAGED_MODEL.folder])).out).randomWeights).toBe(
-      true,
-    );
+    const { answer } = JSON.parse((await run(["--json", "--model", PACKAGED_MODEL.folder])).out);
+    expect(answer).toBe(JSON.parse(out).answer);
   });
 
   it("gives way to ORYX_MODEL, and that to --model", async () => {
@@ -308,6 +303,25 @@ describe("the model that comes with the package", () => {
 
   it("says nothing with --quiet", async () => {
     expect((await run(["--quiet"])).err).toBe("");
+  });
+});
+
+describe("a model with random weights", () => {
+  it("is said to be one, but for --quiet and --json", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "oryx-random-"));
+    try {
+      await cp(GOLDEN, dir, { recursive: true });
+      const config = JSON.parse(readFileSync(join(dir, "config.json"), "utf8"));
+      await writeFile(join(dir, "config.json"), JSON.stringify({ ...config, random_weights: true }));
+      const run = async (...words: string[]) => (await ask(["Hello?", "--model", dir, ...words])).io;
+      expect((await run()).err).toMatch(/^note: the weights of .* are random: its answers mean nothing$/m);
+      expect((await run("--quiet")).err).toBe("");
+      const { out, err } = await run("--json");
+      expect(JSON.parse(out)).toMatchObject({ model: dir, randomWeights: true });
+      expect(err).toBe("");
+    } finally {
+      await rm(dir, { recursive: true });
+    }
   });
 });
 

@@ -2,6 +2,6 @@ import { fileURLToPath } from "node:url";
 
 /** The model that comes with the package, and is meant where none is named. */
 export const PACKAGED_MODEL = {
-  name: "oryx-random-tiny",
-  folder: fileURLToPath(new URL("../../models/oryx-random-tiny", import.meta.url)),
+  name: "oryx-tiny",
+  folder: fileURLToPath(new URL("../../models/oryx-tiny", import.meta.url)),
 } as const;

@@ -102,7 +102,10 @@ describe("a sample", () => {
 
   it("has long films of a few dozen frames where it is easy", () => {
     for (let seed = 0; seed < 20; seed++) {
-      const { scenery, modality } = composeSample(seed, { ...train("needle"), easy: { things: 1, side: 128 } });
+      const { scenery, modality } = composeSample(seed, {
+        ...train("needle"),
+        easy: { things: 1, side: 128 },
+      });
       expect(modality).toBe("video_long");
       expect(scenery.pictures.length).toBeGreaterThanOrEqual(16);
       expect(scenery.pictures.length).toBeLessThanOrEqual(48);
