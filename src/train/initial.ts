@@ -90,8 +90,8 @@ const PATCH_GAIN = 0.15;
 
 /**
  * The embedding of patches [width, 3, side, side] as the waves of a cosine transform, the coarsest first, each louder
- * the finer it is: as pictures have the less of a wave the finer it is, all are about as loud then. Random numbers
- * instead would keep a patch's mean colour and drown its edges in it, and shapes would be learnt late.
+ * the finer it is: as pictures have the less of a wave the finer it is, all are about as loud then, and a
+ * patch's edges are not drowned in its mean colour, as they are among random numbers.
  */
 function fillPatches(values: Float32Array, shape: readonly number[]): void {
   const [width, , height, length] = shape as [number, number, number, number];

@@ -53,7 +53,7 @@ export interface Easy {
   things: number;
   /** Pixels of a side at most, from 64. */
   side: number;
-  /** How likely a slide, or an image of one thing, shows letters, from 0 to 1. Default 0.5: they take longest to learn. */
+  /** How likely a slide shows letters, a word or a number, from 0 to 1. Default 0.5: they take longest to learn. */
   texts?: number | undefined;
 }
 
