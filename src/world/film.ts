@@ -22,7 +22,7 @@ import { heldOutMotion, heldOutObject } from "./split.ts";
 /** A film in which one or two objects move, each in a lane of its own. */
 
 /** Sizes of films; the longer side of their encoded frames lies between 64 and 160. */
-export const FILM_SIZES = { from: 80, to: 200, aspect: 16 / 9, least: 64, most: 256 } as const;
+const FILM_SIZES = { from: 80, to: 200, aspect: 16 / 9, least: 64, most: 256 } as const;
 
 /** Sizes of the films of a world that is easy: with sides of so many pixels at most. */
 export const filmSizes = (easy: Easy | undefined): SizeRange =>
