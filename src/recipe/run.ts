@@ -226,6 +226,7 @@ class Run {
         betas: stage.betas,
         weightDecay: stage.weightDecay,
         maxGradNorm: stage.clip,
+        muon: stage.muon,
       },
       tokensPerRun: stage.microTokens,
       lanes: this.#options.shares.lanes,

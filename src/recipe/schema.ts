@@ -37,6 +37,7 @@ const worldData = z.strictObject({
       things: upTo(5),
       side: z.int().min(64).max(512),
       texts: z.number().min(0).max(1).optional(),
+      letters: z.number().min(0).max(1).optional(),
     })
     .optional(),
   /** Examples of one epoch. */
@@ -105,6 +106,8 @@ const stage = z
     /** AdamW's decay of the means of gradients and of their squares. */
     betas: z.tuple([z.number().min(0).max(0.9999), z.number().min(0).max(0.99999)]).default([0.9, 0.999]),
     weightDecay: z.number().min(0).max(10).default(0),
+    /** Whether Muon takes the steps of the matrices between hidden features, and AdamW only those of the others. */
+    muon: z.boolean().optional(),
     /** Largest norm of the gradient of all parameters together. */
     clip: z.number().positive().max(1e6).default(1),
     /** Tokens that the language model takes at once: sets memory, not results. */

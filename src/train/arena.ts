@@ -62,14 +62,26 @@ export class Layout {
     return this.#stretchOf([...this.slots.values()].filter((slot) => slot.part === part));
   }
 
-  /** Each part's stretches, that which weight decay pulls at and that which it does not; together they are everything. */
-  stretches(): (Stretch & { part: Part; decays: boolean })[] {
-    return PARTS.flatMap((part) =>
-      [true, false].map((decays) => {
-        const slots = [...this.slots.values()].filter((s) => s.part === part && s.decays === decays);
-        return { ...this.#stretchOf(slots), part, decays };
-      }),
-    ).filter(({ start, end }) => end > start);
+  /**
+   * Stretches of chosen parameters that lie together, are of one part, and that weight decay pulls at or not.
+   * @param chosen default: all
+   */
+  stretches(chosen: (slot: Slot) => boolean = () => true): (Stretch & { part: Part; decays: boolean })[] {
+    const stretches: (Stretch & { part: Part; decays: boolean })[] = [];
+    let open: (typeof stretches)[number] | undefined;
+    for (const slot of this.slots.values()) {
+      const { part, decays, offset } = slot;
+      if (!chosen(slot)) {
+        open = undefined;
+        continue;
+      }
+      if (open?.part !== part || open.decays !== decays) {
+        open = { start: offset, end: offset, part, decays };
+        stretches.push(open);
+      }
+      open.end = offset + slot.size;
+    }
+    return stretches;
   }
 
   #stretchOf(slots: readonly Slot[]): Stretch {

@@ -7,6 +7,7 @@ import { emitOnnx } from "../onnx/emit.ts";
 import type { Runtime, Session } from "../runtime/session.ts";
 import { Arena, BLOCK, type Layout, type Part, type Stretch } from "./arena.ts";
 import { inLanes } from "./lanes.ts";
+import { isHidden, Muon } from "./muon.ts";
 
 export interface AdamWOptions {
   /** Decay of the means of gradients and of their squares. */
@@ -18,6 +19,8 @@ export interface AdamWOptions {
   rates?: Readonly<Partial<Record<Part, number>>> | undefined;
   /** Gradients are scaled down to this norm over all parameters; infinity: never. */
   maxGradNorm: number;
+  /** Whether Muon takes the steps of matrices between hidden features. Default false. */
+  muon?: boolean | undefined;
 }
 
 export const DEFAULT_ADAMW: AdamWOptions = {
@@ -37,7 +40,7 @@ interface Sessions {
 
 /**
  * AdamW (Loshchilov and Hutter 2019) over arenas, in place: one elementwise graph for all parameters, whatever
- * they are.
+ * they are; but for those that are left to {@link Muon}, where that is asked for.
  */
 export class AdamW {
   readonly options: AdamWOptions;
@@ -47,13 +50,21 @@ export class AdamW {
   /** Steps taken. */
   step = 0;
   readonly #sessions: Sessions;
+  readonly #muon: Muon | undefined;
   readonly #lanes: number;
 
-  private constructor(layout: Layout, options: AdamWOptions, sessions: Sessions, lanes: number) {
+  private constructor(
+    layout: Layout,
+    options: AdamWOptions,
+    sessions: Sessions,
+    muon: Muon | undefined,
+    lanes: number,
+  ) {
     this.options = options;
     this.first = new Arena(layout);
     this.second = new Arena(layout);
     this.#sessions = sessions;
+    this.#muon = muon;
     this.#lanes = lanes;
   }
 
@@ -62,7 +73,9 @@ export class AdamW {
     check(options);
     const update = await runtime.load(emitOnnx(updateGraph(options)));
     const squares = await runtime.load(emitOnnx(SQUARES));
-    return new AdamW(layout, options, { update, squares }, lanes);
+    const hidden = [...layout.slots.values()].filter(isHidden);
+    const muon = options.muon ? await Muon.load(hidden, runtime, lanes) : undefined;
+    return new AdamW(layout, options, { update, squares }, muon, lanes);
   }
 
   /** The norm of all gradients together. */
@@ -95,7 +108,8 @@ export class AdamW {
     // As PyTorch's clip_grad_norm_, which adds a little against division by zero.
     const clip = Math.min(1, maxGradNorm / (norm + 1e-6));
     const [correction1, correction2] = betas.map((beta) => 1 - beta ** this.step) as [number, number];
-    const work = parameters.layout.stretches().flatMap((stretch) => {
+    const stretches = parameters.layout.stretches((slot) => !(this.#muon && isHidden(slot)));
+    const work = stretches.flatMap((stretch) => {
       const rate = learningRate * (rates[stretch.part] ?? 1);
       const scalars = {
         clip: number(clip),
@@ -113,12 +127,15 @@ export class AdamW {
       return this.#sessions.update.run({ ...scalars, p, m, v, g }, { newP: p, newM: m, newV: v });
     };
     await inLanes(work, this.#lanes, updateOf, () => {});
+    const rateOf = ({ part }: { part: Part }) => learningRate * (rates[part] ?? 1);
+    await this.#muon?.update({ parameters, gradients, means: this.first, clip, rateOf, weightDecay });
     return norm;
   }
 
   async close(): Promise<void> {
     await this.#sessions.update.close();
     await this.#sessions.squares.close();
+    await this.#muon?.close();
   }
 }
 
@@ -127,15 +144,10 @@ export class AdamW {
  * value depends: so that the new may be written over the old.
  */
 function updateGraph({ betas: [beta1, beta2], epsilon }: AdamWOptions): Graph {
-  const [p, m, v, g] = ["p", "m", "v", "g"].map((name) => input(name, "f32", [symbol("n")])) as [
-    ReturnType<typeof input>,
-    ReturnType<typeof input>,
-    ReturnType<typeof input>,
-    ReturnType<typeof input>,
-  ];
-  const [clip, rate, scale, keep] = ["clip", "rate", "scale", "keep"].map((name) =>
-    input(name, "f32", []),
-  ) as [typeof p, typeof p, typeof p, typeof p];
+  const vectorOf = (name: string) => input(name, "f32", [symbol("n")]);
+  const numberOf = (name: string) => input(name, "f32", []);
+  const [p, m, v, g] = [vectorOf("p"), vectorOf("m"), vectorOf("v"), vectorOf("g")];
+  const [clip, rate, scale, keep] = [numberOf("clip"), numberOf("rate"), numberOf("scale"), numberOf("keep")];
   const clipped = mul(g, clip);
   const newM = add(mul(m, beta1), mul(clipped, 1 - beta1));
   const newV = add(mul(v, beta2), mul(mul(clipped, clipped), 1 - beta2));

@@ -4,7 +4,7 @@ import type { RgbImage } from "../media/media.ts";
 import type { Size } from "../model/visual.ts";
 import type { Dice } from "./dice.ts";
 import type { Colour, Icon, Shape } from "./language.ts";
-import { lettering, type Weight } from "./lettering.ts";
+import { lettering } from "./lettering.ts";
 import type { Scenery } from "./scenery.ts";
 
 /** Marks on pictures, as SVG. Lengths are pixels of the unscaled picture. */
@@ -89,15 +89,8 @@ export const arrowMark = (fill: string, x: number, y: number, size: number): str
   glyph(mdi.mdiArrowRightBold, `fill="${fill}"`, x, y, size);
 
 /** Text whose middle is at x, y. */
-export function textMark(
-  text: string,
-  weight: Weight,
-  fill: string,
-  x: number,
-  y: number,
-  capitals: number,
-): string {
-  const { path, width } = lettering(text, weight);
+export function textMark(text: string, fill: string, x: number, y: number, capitals: number): string {
+  const { path, width } = lettering(text);
   const scale = capitals / 100;
   const corner = `translate(${n(x - (width * scale) / 2)} ${n(y + capitals / 2)}) scale(${Math.round(scale * 1e4) / 1e4})`;
   return `<path transform="${corner}" d="${path}" fill="${fill}"/>`;

@@ -51,9 +51,13 @@ interface Film {
   poses: readonly (readonly Pose[])[];
 }
 
-/** A film with what can be asked of it. */
-export function drawMotionFilm(dice: Dice, heldOut: boolean): { scenery: Scenery; candidates: Candidate[] } {
-  const film = dice.until(() => drawFilm(dice, heldOut), "a film");
+/** A film with what can be asked of it; an easy one is short. */
+export function drawMotionFilm(
+  dice: Dice,
+  heldOut: boolean,
+  easy?: Easy,
+): { scenery: Scenery; candidates: Candidate[] } {
+  const film = dice.until(() => drawFilm(dice, heldOut, easy), "a film");
   return { scenery: filmScenery(film), candidates: motionCandidates(dice, film.actors) };
 }
 
@@ -77,8 +81,8 @@ const ALONG_COLUMN: readonly Motion[] = [
 const isHeldOut = ({ colour, shape, motion }: Actor): boolean =>
   heldOutObject(colour, shape) || heldOutMotion(motion, shape);
 
-function drawFilm(dice: Dice, heldOut: boolean): Film | undefined {
-  const sight = drawSight(dice, FILM_SIZES, "video");
+function drawFilm(dice: Dice, heldOut: boolean, easy: Easy | undefined): Film | undefined {
+  const sight = drawSight(dice, filmSizes(easy), "video");
   const background = drawBackground(dice);
   const count = dice.weighted([
     [1, 4],
@@ -93,7 +97,7 @@ function drawFilm(dice: Dice, heldOut: boolean): Film | undefined {
     .some(palette, count)
     .map((colour, i): Actor => ({ colour, shape: shapes[i] as Shape, motion: chosen[i] as Motion }));
   if (actors.some(isHeldOut) !== heldOut) return undefined;
-  const frames = dice.whole(4, 12);
+  const frames = dice.whole(4, easy ? 6 : 12);
   const lanes = lanesOf(sight.size, count, rows);
   const poses = actors.map((actor, i) => drawPoses(dice, actor.motion, lanes[i] as Lane, sight, frames));
   if (poses.some((pose) => pose === undefined)) return undefined;

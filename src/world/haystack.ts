@@ -14,7 +14,6 @@ import {
   type Shape,
   WORDS,
 } from "./language.ts";
-import { WEIGHTS, type Weight } from "./lettering.ts";
 import type { WorldOptions } from "./sample.ts";
 import type { Scenery, Shown } from "./scenery.ts";
 import { capitalsOf } from "./slides.ts";
@@ -41,7 +40,7 @@ export function drawHaystack(
   const shown: Shown[] = [];
   for (const [i, card] of cards.entries()) {
     const picture = places[i] as number;
-    pictures[picture] = cardMarks(dice, card, sight);
+    pictures[picture] = cardMarks(card, sight);
     const thing = "text" in card ? card : card.object;
     shown.push({
       picture,
@@ -135,7 +134,7 @@ const cardContent = ({ width, height }: Size): number => 0.72 * Math.min(width, 
 
 const DARK_INK: readonly Colour[] = ["yellow", "orange", "pink"];
 
-export function cardMarks(dice: Dice, card: Card, sight: Sight): string {
+export function cardMarks(card: Card, sight: Sight): string {
   const { width, height } = sight.size;
   const table = boxMark(width / 2, height / 2, width, height, { fill: "#fff" });
   const line = 0.03 * Math.min(width, height);
@@ -148,10 +147,9 @@ export function cardMarks(dice: Dice, card: Card, sight: Sight): string {
       shapeMark(card.object.shape, card.object.colour, width / 2, height / 2, side, { dark: false })
     );
   }
-  const weight: Weight = dice.pick(WEIGHTS);
   const ink = DARK_INK.includes(card.colour) ? "#101010" : "#ffffff";
   const capitals = 0.95 * (capitalsOf(card.text, sight) as number);
-  return paper(PAINTS[card.colour]) + textMark(card.text, weight, ink, width / 2, height / 2, capitals);
+  return paper(PAINTS[card.colour]) + textMark(card.text, ink, width / 2, height / 2, capitals);
 }
 
 // ------------------------------------------------------------------------------------------------ questions

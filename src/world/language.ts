@@ -20,11 +20,9 @@ export const SHAPES = [
 export type Shape = (typeof SHAPES)[number];
 
 export const WORDS = (
-  "ANT APE ARM ART BAG BALL BAND BATH BEAR BED BELL BIRD BOAT BOOK BOX BREAD BUS CAKE CAT CHAIR CITY CLOUD COAT " +
-  "COIN CORN COW CUP DESK DOG DOOR DRUM DUCK EAR EGG EYE FARM FIRE FLAG FOOD FOX FROG GAME GATE GIFT GLASS GOLD " +
-  "GRASS HAND HAT HEAD HILL HORSE ICE JAM JUMP KEY KING LAKE LAMP LEAF LION MAP MEAL MILK MOUSE NEST NIGHT NOSE " +
-  "OCEAN OWL PARK PEN PIANO PLANE QUEEN RAIN RICE RING RIVER ROAD ROCK ROSE SALT SAND SHIP SHOE SNOW SOUP SUN " +
-  "SUGAR TABLE TAXI TENT TIGER TOY TRAIN VASE WATCH WATER WINTER"
+  "ANT ARM BAG BALL BAND BEAR BED BELL BIRD BOAT BOOK BOX BUS CAKE CAT COIN CORN CUP DOG DOOR DRUM DUCK EAR " +
+  "EGG FARM FIRE FLAG FOX FROG GATE GOLD HAND HAT HILL ICE JAM KEY KING LAKE LAMP LEAF LION MAP MILK NEST OWL " +
+  "PARK PEN RAIN RING ROAD ROSE SALT SHIP SHOE SNOW SUN TENT TOY VASE"
 ).split(" ");
 
 /** What strings that are no words are made of. */
@@ -126,14 +124,19 @@ export interface Step {
 const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (shape: string) => (shape === "fish" ? "fish" : shape === "cross" ? "crosses" : `${shape}s`);
-const kindOfText = (text: string) =>
-  /\d/.test(text) ? "number" : WORDS.includes(text) ? "word" : text.length > 1 ? "letters" : "letter";
+
+/** Whether a text is neither a word nor a number. */
+export const isLetters = (text: string): boolean => !/\d/.test(text) && !WORDS.includes(text);
+
+/** "P-Q" for PQ: letters that are no word are told one by one. */
+export const spelt = (letters: string): string => [...letters].join("-");
 
 /** "the red star", "the word MAP", "the letters P-Q" */
 export function the(thing: Thing): string {
   if (!("text" in thing)) return `the ${thing.colour} ${thing.shape}`;
-  const kind = kindOfText(thing.text);
-  return `the ${kind} ${kind === "letters" ? [...thing.text].join("-") : thing.text}`;
+  const { text } = thing;
+  if (isLetters(text)) return `the ${text.length > 1 ? "letters" : "letter"} ${spelt(text)}`;
+  return `the ${/\d/.test(text) ? "number" : "word"} ${text}`;
 }
 
 /** "a red star", "the word MAP" */

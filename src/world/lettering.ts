@@ -4,8 +4,8 @@ import opentype from "opentype.js";
 
 /** Letters as outlines, so that pictures do not depend on the fonts of a machine. */
 
-export const WEIGHTS = [400, 800] as const;
-export type Weight = (typeof WEIGHTS)[number];
+/** How bold: pictures are lettered boldly, figures mostly not. */
+export type Weight = 400 | 800;
 
 /** Outlines of a text whose capitals are 100 high, from its lower left corner. */
 export interface Lettering {
@@ -44,13 +44,13 @@ class Font {
 
 const fonts = new Map<Weight, Font>();
 
-/** The outlines of a word or number. */
-export function lettering(text: string, weight: Weight): Lettering {
+/** The outlines of a text. */
+export function lettering(text: string, weight: Weight = 800): Lettering {
   const font = fonts.get(weight) ?? new Font(weight);
   fonts.set(weight, font);
   return font.draw(text);
 }
 
 /** Height of the capitals with which a text is `width` wide. */
-export const capitalsFor = (text: string, weight: Weight, width: number): number =>
-  (CAPITALS * width) / lettering(text, weight).width;
+export const capitalsFor = (text: string, width: number): number =>
+  (CAPITALS * width) / lettering(text).width;

@@ -60,7 +60,7 @@ export async function drawNeedleCards(seed: number, options: NeedleCardOptions):
     "cards",
   );
   const questions = questionsOf(dice, variant, cards.slice(0, asked), alone);
-  const pictures = cards.map((card) => cardMarks(dice, card, sight));
+  const pictures = cards.map((card) => cardMarks(card, sight));
   const noise = dice.whole(0, 4);
   const noiseSeed = dice.seed();
   // One call for each: pictures of one call that look alike share their noise.

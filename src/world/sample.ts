@@ -53,8 +53,13 @@ export interface Easy {
   things: number;
   /** Pixels of a side at most, from 64. */
   side: number;
-  /** How likely a slide shows letters, a word or a number, from 0 to 1. Default 0.5: they take longest to learn. */
+  /**
+   * How likely a slide, or an image that needs none, shows letters, a word or a number, from 0 to 1. Default about
+   * 0.5: they take longest to learn.
+   */
   texts?: number | undefined;
+  /** How likely such a text is letters rather than a word or a number, from 0 to 1. Default 0.6, on images 0. */
+  letters?: number | undefined;
 }
 
 export interface WorldOptions {

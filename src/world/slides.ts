@@ -7,9 +7,9 @@ import { filmSizes } from "./film.ts";
 import {
   ASK_FILM,
   a,
-  CAPITALS,
   COLOURS,
   countWord,
+  isLetters,
   NUMBERS,
   ordinal,
   SHAPES,
@@ -18,10 +18,11 @@ import {
   the,
   WORDS,
 } from "./language.ts";
-import { capitalsFor, WEIGHTS } from "./lettering.ts";
+import { capitalsFor } from "./lettering.ts";
 import type { Easy } from "./sample.ts";
 import type { Scenery, Shown, Spot } from "./scenery.ts";
 import { heldOutObject } from "./split.ts";
+import { drawLetters } from "./still.ts";
 
 /** A film that shows one thing after another, each for a few frames. */
 
@@ -42,6 +43,9 @@ export function drawSlides(
   };
 }
 
+/** Letters of a slide at most: so many fit the smallest frame. */
+const MOST_LETTERS = 7;
+
 const isHeldOut = (thing: Thing): boolean => "shape" in thing && heldOutObject(thing.colour, thing.shape);
 
 function drawThings(
@@ -54,8 +58,14 @@ function drawThings(
   const things = Array.from({ length: count }, () => drawThing(dice, background, easy));
   if (things.some(isHeldOut) !== heldOut) return undefined;
   if (new Set(things.map(a)).size < count) return undefined;
-  const readable = things.every((thing) => "shape" in thing || capitalsOf(thing.text, sight) !== undefined);
-  return readable ? things : undefined;
+  return things.every((thing) => canBeRead(thing, sight)) ? things : undefined;
+}
+
+function canBeRead(thing: Thing, sight: Sight): boolean {
+  if ("shape" in thing) return true;
+  return isLetters(thing.text)
+    ? rowings(thing.text, sight).length > 0
+    : capitalsOf(thing.text, sight) !== undefined;
 }
 
 /** An object, a word or a number. */
@@ -65,17 +75,13 @@ function drawThing(dice: Dice, background: Background, easy?: Easy): Thing {
     const colours = COLOURS.filter((colour) => visibleOn(background, colour));
     return { colour: dice.pick(colours), shape: dice.pick(SHAPES) };
   }
-  // Letters alone teach to read words, and are learnt sooner; one alone the soonest.
-  if (easy && dice.chance(0.6)) {
-    const length = dice.weighted([1, 2, 3, 4].map((n) => [n, 1 / n] as const));
-    return { text: dice.some(CAPITALS, length).join("") };
-  }
+  if (easy && dice.chance(easy.letters ?? 0.6)) return { text: drawLetters(dice, MOST_LETTERS) };
   return { text: dice.chance(0.7) ? dice.pick(WORDS) : dice.pick(NUMBERS) };
 }
 
-/** Height of the capitals of a text that fills a frame, in either weight; undefined where they are too small to read. */
+/** Height of the capitals of a text that fills a frame; undefined where they are too small to read. */
 export function capitalsOf(text: string, { size, shrink }: Sight): number | undefined {
-  const wide = Math.min(...WEIGHTS.map((weight) => capitalsFor(text, weight, 0.9 * size.width)));
+  const wide = capitalsFor(text, 0.9 * size.width);
   const capitals = Math.min(wide, 0.5 * size.height);
   return capitals * shrink < LEAST_CAPITALS ? undefined : capitals;
 }
@@ -113,11 +119,50 @@ function drawSlide(dice: Dice, thing: Thing, sight: Sight, background: Backgroun
     const [x, y] = [near(width), near(height)];
     return { mark: shapeMark(thing.shape, thing.colour, x, y, size, background), x, y, size };
   }
+  if (isLetters(thing.text)) return drawRows(dice, thing.text, sight, background);
   const most = capitalsOf(thing.text, sight) as number;
   const capitals = Math.max(LEAST_CAPITALS / sight.shrink, most * dice.between(0.8, 1));
   const [x, y] = [width / 2, height / 2 + dice.between(-0.12, 0.12) * height];
   const fill = background.dark ? "#f5f5f5" : "#141414";
-  return { mark: textMark(thing.text, dice.pick(WEIGHTS), fill, x, y, capitals), x, y, size: capitals };
+  return { mark: textMark(thing.text, fill, x, y, capitals), x, y, size: capitals };
+}
+
+/** A row's height by its capitals. */
+const ROW = 1.3;
+/** Capitals of letters at most, by the frame's shorter side. */
+const MOST_LETTER = 0.6;
+
+/** Letters of any size and anywhere, in rows, so that they are learnt wherever a word may have them. */
+function drawRows(
+  dice: Dice,
+  letters: string,
+  sight: Sight,
+  background: Background,
+): { mark: string } & Spot {
+  const { width, height } = sight.size;
+  const { rows, most } = dice.pick(rowings(letters, sight));
+  const capitals = dice.scaled(LEAST_CAPITALS / sight.shrink, most);
+  const widest = Math.max(...rows.map((row) => capitals / capitalsFor(row, 1)));
+  const anywhere = (length: number, taken: number) => dice.between(-1, 1) * ((0.97 * length - taken) / 2);
+  const x = width / 2 + anywhere(width, widest);
+  const y = height / 2 + anywhere(height, ROW * rows.length * capitals);
+  const fill = background.dark ? "#f5f5f5" : "#141414";
+  const marks = rows.map((row, i) => {
+    const down = (i - (rows.length - 1) / 2) * ROW * capitals;
+    return textMark(row, fill, x, y + down, capitals);
+  });
+  return { mark: marks.join(""), x, y, size: capitals };
+}
+
+/** In which rows letters can be read on a frame, and the capitals that fit it at most. */
+function rowings(letters: string, { size: { width, height }, shrink }: Sight) {
+  return Array.from({ length: Math.min(3, letters.length) }, (_, i) => {
+    const length = Math.ceil(letters.length / (i + 1));
+    const rows = letters.match(new RegExp(`.{1,${length}}`, "g")) ?? [];
+    const wide = Math.min(...rows.map((row) => capitalsFor(row, 0.94 * width)));
+    const high = (0.94 * height) / (ROW * rows.length);
+    return { rows, most: Math.min(wide, high, MOST_LETTER * Math.min(width, height)) };
+  }).filter(({ most }) => most * shrink >= LEAST_CAPITALS);
 }
 
 // ------------------------------------------------------------------------------------------------ questions

@@ -8,8 +8,10 @@ import {
   COLOURS,
   countWord,
   describeImage,
+  isLetters,
   NUMBERS,
   SHAPES,
+  spelt,
   summariseImage,
   the,
   WORDS,
@@ -143,11 +145,10 @@ function placing({ size, objects, texts }: Still): Candidate[] {
 function reading({ texts }: Still): Candidate[] {
   return texts.flatMap(({ text, place }): Candidate[] => {
     const heldOut = heldOutText(text, place);
+    const asked = ASK_IMAGE.textAt(place);
+    if (isLetters(text)) return [{ kind: "read", ask: asked, answer: spelt(text), heldOut }];
     const ask = /\d/.test(text) ? ASK_IMAGE.number : ASK_IMAGE.word;
-    return [
-      { kind: "read", ask, answer: text, heldOut },
-      { kind: "read", ask: ASK_IMAGE.textAt(place), answer: text, heldOut },
-    ];
+    return [ask, asked].map((ask) => ({ kind: "read", ask, answer: text, heldOut }));
   });
 }
 
@@ -196,7 +197,8 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
           ),
         ]
       : []),
-    ...texts.map(({ text, place }) => {
+    ...texts.flatMap(({ text, place }) => {
+      if (isLetters(text)) return [];
       const number = /\d/.test(text);
       const pool = (number ? NUMBERS : WORDS).filter((other) => !heldOutText(other, place));
       return choice(

@@ -3,8 +3,10 @@ import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
 import { drawSight, LEAST_CAPITALS, LEAST_OBJECT, type Sight } from "./eye.ts";
 import {
+  CAPITALS,
   COLOURS,
   type Colour,
+  isLetters,
   NUMBERS,
   PLACES,
   type Place,
@@ -14,7 +16,7 @@ import {
   ZONES,
   type Zone,
 } from "./language.ts";
-import { capitalsFor, WEIGHTS, type Weight } from "./lettering.ts";
+import { capitalsFor } from "./lettering.ts";
 import type { Easy, Kind } from "./sample.ts";
 import type { Scenery } from "./scenery.ts";
 import { heldOutObject, heldOutText } from "./split.ts";
@@ -33,7 +35,6 @@ export interface StillObject {
 export interface StillText {
   text: string;
   place: Place;
-  weight: Weight;
   fill: string;
   x: number;
   y: number;
@@ -59,6 +60,10 @@ interface StillPlan {
   things: number;
   /** Pixels of a side at most. */
   side: number;
+  /** How likely there is a text where none is needed; undefined: as it comes. */
+  often: number | undefined;
+  /** How likely a text is letters. */
+  letters: number;
 }
 
 const SIZES = { from: 88, to: 420, aspect: 2.5, least: 64, most: 512 } as const;
@@ -70,6 +75,8 @@ const MOST_THINGS = 5;
 const LEAST_CELL = 46;
 /** An object's side by its cell's, and in encoded pixels at most. */
 const FILL = { from: 0.72, to: 0.92, most: 100 } as const;
+/** Encoded pixels of the capitals of a text at most. */
+const MOST_CAPITALS = 40;
 /** How far an object is from the middle of its cell, at most, by the picture's side: far from the next zone. */
 const JITTER = 0.05;
 
@@ -90,6 +97,8 @@ export function drawImage(
     alike: kind === "count" ? 0.7 : 0.35,
     things: easy?.things ?? MOST_THINGS,
     side: easy?.side ?? SIZES.most,
+    often: easy?.texts,
+    letters: easy?.letters ?? 0,
   });
   const shown = [
     ...still.objects.map((thing) => ({ picture: 0, thing, x: thing.x, y: thing.y, size: thing.size })),
@@ -122,11 +131,11 @@ interface Contents {
 
 function drawContents(
   dice: Dice,
-  { heldOut, needs, alike, things }: StillPlan,
+  { heldOut, needs, alike, things, often: wanted, letters }: StillPlan,
   background: Background,
 ): Contents {
   // Letters take longest to learn, so every second easy picture has a text.
-  const often = things < MOST_THINGS ? 7 : 2;
+  const often = wanted === undefined ? (things < MOST_THINGS ? 7 : 2) : (7 * wanted) / (1.001 - wanted);
   const texts = dice.weighted([
     [0, needs === "text" ? 0 : 7],
     [1, needs === "text" ? 8 : needs === "object" && things < 2 ? 0 : often],
@@ -138,7 +147,7 @@ function drawContents(
   const first = heldOut === "object" ? drawHeldOut(dice, palette) : undefined;
   return {
     objects: drawObjects(dice, palette, count, alike, first),
-    texts: drawTexts(dice, texts, heldOut === "text"),
+    texts: drawTexts(dice, texts, heldOut === "text", letters),
   };
 }
 
@@ -171,10 +180,11 @@ export function drawHeldOut(dice: Dice, colours: readonly Colour[] = COLOURS): P
 }
 
 /** A word, a number, or one of each, so that "the word" and "the number" mean one thing. From the top. */
-function drawTexts(dice: Dice, count: number, heldOut: boolean): Contents["texts"] {
+function drawTexts(dice: Dice, count: number, heldOut: boolean, letters: number): Contents["texts"] {
   return dice.until(() => {
     const both = dice.shuffled([dice.pick(WORDS), dice.pick(NUMBERS)]);
-    const one = [dice.pick(dice.chance(0.75) ? WORDS : NUMBERS)];
+    const spell = letters > 0 && dice.chance(letters);
+    const one = [spell ? drawLetters(dice, 4) : dice.pick(dice.chance(0.75) ? WORDS : NUMBERS)];
     const texts = [[], one, both][count] ?? [];
     const places = dice.some(PLACES, count);
     const written = PLACES.filter((place) => places.includes(place)).map((place, i) => ({
@@ -184,6 +194,10 @@ function drawTexts(dice: Dice, count: number, heldOut: boolean): Contents["texts
     return written.some(({ text, place }) => heldOutText(text, place)) === heldOut ? written : undefined;
   }, "texts");
 }
+
+/** Letters that are no word; one alone is as likely as several. They teach to read words, and are learnt sooner. */
+export const drawLetters = (dice: Dice, most: number): string =>
+  dice.some(CAPITALS, dice.chance(0.4) ? 1 : dice.whole(2, most)).join("");
 
 interface Grid {
   columns: number;
@@ -256,18 +270,19 @@ function writeText(
   middle: number,
   share: number,
 ): StillText | undefined {
-  const weight = dice.pick(WEIGHTS);
   const height = share * size.height;
-  const most = Math.min(capitalsFor(text, weight, 0.9 * size.width), 0.62 * height, 60 / shrink);
-  const least = Math.max(LEAST_CAPITALS / shrink, 0.6 * most);
+  const most = Math.min(capitalsFor(text, 0.9 * size.width), 0.62 * height, MOST_CAPITALS / shrink);
+  // Letters are of any size and anywhere in their row, so that they are learnt wherever a word may have them.
+  const anyhow = isLetters(text);
+  const least = Math.max(LEAST_CAPITALS / shrink, anyhow ? 0 : 0.75 * most);
   if (most < least) return undefined;
   const capitals = dice.between(least, most);
-  const width = capitals / capitalsFor(text, weight, 1);
-  const room = Math.min((0.96 * size.width - width) / 2, 0.1 * size.width);
+  const width = capitals / capitalsFor(text, 1);
+  const free = (0.96 * size.width - width) / 2;
+  const room = anyhow ? free : Math.min(free, 0.1 * size.width);
   return {
     text,
     place,
-    weight,
     fill: background.dark ? "#f5f5f5" : dice.pick(["#141414", "#1e2846", "#3c1414"]),
     x: size.width / 2 + dice.between(-room, room),
     y: middle * size.height + dice.between(-0.08, 0.08) * height,
@@ -280,5 +295,5 @@ const stillMarks = ({ size, background, objects, texts }: Still): string =>
   [
     backgroundMark(background, size),
     ...objects.map(({ shape, colour, x, y, size: side }) => shapeMark(shape, colour, x, y, side, background)),
-    ...texts.map(({ text, weight, fill, x, y, capitals }) => textMark(text, weight, fill, x, y, capitals)),
+    ...texts.map(({ text, fill, x, y, capitals }) => textMark(text, fill, x, y, capitals)),
   ].join("");

@@ -109,7 +109,7 @@ function markedMark(
   return (
     shapeMark(shape, colour, x, y, size, ground) +
     discMark("#fff", "#111", dx, dy, radius) +
-    textMark(String(mark), 800, "#111", dx, dy, 1.1 * radius)
+    textMark(String(mark), "#111", dx, dy, 1.1 * radius)
   );
 }
 

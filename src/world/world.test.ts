@@ -3,12 +3,13 @@ import { describe, expect, it } from "vitest";
 import type { RgbImage } from "../media/media.ts";
 import { corpus } from "./corpus.ts";
 import { PAINTS } from "./draw.ts";
-import { LEAST_OBJECT, sightOf } from "./eye.ts";
+import { LEAST_CAPITALS, LEAST_OBJECT, sightOf } from "./eye.ts";
 import {
   COLOURS,
   type Colour,
   ICONS,
   type Icon,
+  isLetters,
   MOTIONS,
   type Motion,
   PLACES,
@@ -44,7 +45,7 @@ describe("a sample", () => {
       composeSample(1, options),
     );
     const hash = createHash("sha256").update(JSON.stringify(samples)).digest("hex");
-    expect(hash.slice(0, 16)).toBe("90ef713f3aac97dd");
+    expect(hash.slice(0, 16)).toBe("24d92c734c85e91e");
   });
 
   it("keeps its content when it is drawn larger", async () => {
@@ -109,6 +110,44 @@ describe("a sample", () => {
       expect(modality).toBe("video_long");
       expect(scenery.pictures.length).toBeGreaterThanOrEqual(16);
       expect(scenery.pictures.length).toBeLessThanOrEqual(48);
+    }
+  });
+
+  it("has letters instead of words as often as it is asked, in films and on images", () => {
+    for (const kind of ["summary", "describe"] as const) {
+      for (const letters of [0, 1]) {
+        for (let seed = 0; seed < 30; seed++) {
+          const easy = { things: 1, side: 96, texts: 1, letters };
+          const { scenery } = composeSample(seed, { ...train(kind), easy });
+          const texts = scenery.shown.flatMap(({ thing }) => ("text" in thing ? [thing.text] : []));
+          expect(texts).not.toEqual([]);
+          for (const text of texts)
+            expect({ seed, text, is: isLetters(text) }).toMatchObject({ is: letters === 1 });
+        }
+      }
+    }
+  });
+
+  it("writes letters within the picture, large enough to read, wherever they stand", () => {
+    for (let seed = 0; seed < 200; seed++) {
+      const easy = { things: 1, side: 64 + (seed % 60), texts: 1, letters: 1 };
+      const { scenery, modality } = composeSample(seed, { ...train("summary"), easy });
+      const { width, height } = scenery.size;
+      const { shrink } = sightOf(scenery.size, modality);
+      for (const { x, y, size } of scenery.shown) {
+        expect(size * shrink).toBeGreaterThanOrEqual(0.999 * LEAST_CAPITALS);
+        expect(Math.min(x, width - x)).toBeGreaterThan(0.3 * size);
+        expect(Math.min(y, height - y)).toBeGreaterThanOrEqual(0.5 * size);
+      }
+    }
+  });
+
+  it("has short films of what moves where it is easy", () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const { scenery } = composeSample(seed, { ...train("motion"), easy: { things: 2, side: 96 } });
+      expect(scenery.pictures.length).toBeGreaterThanOrEqual(4);
+      expect(scenery.pictures.length).toBeLessThanOrEqual(6);
+      expect(Math.max(scenery.size.width, scenery.size.height)).toBeLessThanOrEqual(96);
     }
   });
 

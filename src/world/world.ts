@@ -53,7 +53,7 @@ export function composeSample(seed: number, options: WorldOptions): Composition 
   const genre = genreOf(dice, primary, options.easy);
   const { scenery, candidates } = DRAW[genre](dice, primary, heldOut, options);
   // Of few things little can be asked that an answer before has not told already.
-  const most = genre === "image" && options.easy ? 2 * options.easy.things : Number.POSITIVE_INFINITY;
+  const most = genre === "image" && options.easy ? 4 * options.easy.things : Number.POSITIVE_INFINITY;
   const turns = Math.min(dice.whole(...TURNS[genre]), most);
   const plan = { primary, kinds: options.kinds, turns, heldOut };
   const asked = converse(dice, candidates, plan);
@@ -74,12 +74,12 @@ const MODALITY: Readonly<Record<Genre, Modality>> = {
 
 /** Turns of a sample: looking is expensive, asking is cheap. */
 const TURNS: Readonly<Record<Genre, readonly [least: number, most: number]>> = {
-  image: [4, 6],
-  motions: [3, 4],
-  slides: [3, 4],
-  recording: [2, 3],
-  haystack: [1, 2],
-  table: [3, 4],
+  image: [5, 8],
+  motions: [3, 5],
+  slides: [4, 6],
+  recording: [3, 5],
+  haystack: [2, 4],
+  table: [4, 6],
 };
 
 type DrawGenre = (
@@ -94,7 +94,7 @@ const DRAW: Readonly<Record<Genre, DrawGenre>> = {
     const { still, scenery } = drawImage(dice, primary, heldOut, easy);
     return { scenery, candidates: stillCandidates(dice, still) };
   },
-  motions: (dice, _, heldOut) => drawMotionFilm(dice, heldOut),
+  motions: (dice, _, heldOut, { easy }) => drawMotionFilm(dice, heldOut, easy),
   slides: (dice, _, heldOut, { easy }) => drawSlides(dice, heldOut, easy),
   recording: (dice, _, heldOut, { easy }) => drawRecording(dice, heldOut, easy),
   haystack: (dice, _, heldOut, options) => drawHaystack(dice, heldOut, options),
@@ -109,9 +109,8 @@ function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
       return "slides";
     case "summary":
       // What moves cannot be told from one frame.
-      return easy
-        ? dice.pick(["slides", "slides", "recording"])
-        : dice.pick(["motions", "slides", "recording"]);
+      if (easy) return dice.chance((1 - (easy.texts ?? 0.5)) / 1.5) ? "recording" : "slides";
+      return dice.pick(["motions", "slides", "recording"]);
     case "video_choice":
       return dice.pick(["motions", "slides"]);
     case "steps":
