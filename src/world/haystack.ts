@@ -33,7 +33,7 @@ export function drawHaystack(
   { needle: { frames: asked, depth } = {}, easy }: Pick<WorldOptions, "needle" | "easy"> = {},
 ): { scenery: Scenery; candidates: Candidate[] } {
   const sight = sightOf(drawLongSize(dice), "video_long");
-  const frames = asked ?? Math.floor(easy ? dice.scaled(16, 49) : dice.scaled(65, 257));
+  const frames = asked ?? Math.floor(easy ? dice.scaled(5, 12 * easy.things + 1) : dice.scaled(65, 257));
   const cards = dice.until(() => drawCards(dice, sight, heldOut, depth !== undefined), "cards");
   const places = placesOf(dice, cards.length, frames, depth);
   const pictures = drawScenes(dice, sight.size, frames);
