@@ -49,8 +49,8 @@ export async function stageDataSpec(
   const sources: SourceSpec[] = [];
   for (const data of stage.data) {
     if (data.from === "world") {
-      const { kinds, easy, count } = data;
-      sources.push({ from: "world", world: { split: "train", kinds, easy }, count });
+      const { kinds, easy, needle, count } = data;
+      sources.push({ from: "world", world: { split: "train", kinds, easy, needle }, count });
       continue;
     }
     const path = resolve(recipe.dir, data.file);

@@ -104,7 +104,7 @@ describe("recipes/README.md", () => {
   it("names every key", () => {
     const [own] = parseRecipe({
       ...recipe,
-      stages: [{ ...stage, views: {}, lora: { rank: 1, alpha: 1 } }],
+      stages: [{ ...stage, views: {}, muon: true, lora: { rank: 1, alpha: 1 } }],
     }).stages;
     const keys = [
       ...Object.keys(own!),
@@ -112,6 +112,8 @@ describe("recipes/README.md", () => {
       ...Object.keys(model),
       "epochs",
       "easy",
+      "letters",
+      "needle",
       "estimate",
     ];
     const missing = keys.filter((key) => !new RegExp(`[\`.\\]"]${key}\\b`).test(text));

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { LIMITS } from "../core/limits.ts";
 import { PATCH } from "../model/vit.ts";
 import { PARTS } from "../train/arena.ts";
-import { KINDS } from "../world/sample.ts";
+import { KINDS, LONG_FRAMES } from "../world/sample.ts";
 
 /**
  * What a `recipe.json` may say. A recipe is data: it names a model, where its weights come from, and the stages in
@@ -40,6 +40,8 @@ const worldData = z.strictObject({
       letters: z.number().min(0).max(1).optional(),
     })
     .optional(),
+  /** Of long films: how many frames each has. Default: drawn at random. */
+  needle: z.strictObject({ frames: z.int().min(LONG_FRAMES.least).max(LONG_FRAMES.most) }).optional(),
   /** Examples of one epoch. */
   count: amount,
 });

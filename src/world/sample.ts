@@ -62,6 +62,9 @@ export interface Easy {
   letters?: number | undefined;
 }
 
+/** Frames that a long film may be asked to have: it must hold its cards, and stay in memory. */
+export const LONG_FRAMES = { least: 16, most: 4096 } as const;
+
 export interface WorldOptions {
   split: Split;
   /** Kinds to draw from, with their weights. */

@@ -9,6 +9,7 @@ import {
   type Easy,
   KINDS,
   type Kind,
+  LONG_FRAMES,
   type WorldOptions,
   type WorldSample,
   type WorldTurn,
@@ -126,9 +127,6 @@ function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
 
 const SCALES = { least: 0.25, most: 8 } as const;
 
-/** Frames of a long film: it must hold its cards, and stay in memory. */
-const FRAMES = { least: 16, most: 4096 } as const;
-
 function checkOptions(seed: number, { kinds, scale = 1, needle = {}, easy }: WorldOptions): void {
   if (easy !== undefined && !(easy.things >= 1 && easy.side >= 64)) {
     const problem = `easy images have ${easy.things} things and sides of ${easy.side} pixels`;
@@ -148,10 +146,11 @@ function checkOptions(seed: number, { kinds, scale = 1, needle = {}, easy }: Wor
     const problem = `the scale is ${scale}`;
     throw new OryxError("bad_option", problem, `give a number from ${SCALES.least} to ${SCALES.most}`);
   }
-  const { frames = FRAMES.least, depth = 0 } = needle;
-  if (!Number.isInteger(frames) || frames < FRAMES.least || frames > FRAMES.most) {
+  const { least, most } = LONG_FRAMES;
+  const { frames = least, depth = 0 } = needle;
+  if (!Number.isInteger(frames) || frames < least || frames > most) {
     const problem = `a film of ${frames} frames`;
-    throw new OryxError("bad_option", problem, `give a whole number from ${FRAMES.least} to ${FRAMES.most}`);
+    throw new OryxError("bad_option", problem, `give a whole number from ${least} to ${most}`);
   }
   if (!(depth >= 0 && depth <= 1)) {
     throw new OryxError("bad_option", `the depth is ${depth}`, "give a number from 0 to 1");
