@@ -14,7 +14,7 @@ const VIDEOS = "test/fixtures/videos";
 /** Of each film, the times at which its frames come on show, in ffprobe's words. */
 const TRUTH = JSON.parse(readFileSync(`${VIDEOS}/truth.json`, "utf8")) as Record<string, { times: number[] }>;
 
-/** A vision graph that looks at its pixels and computes nothing. */
+/** A vision graph that looks at its pixels, and makes of a picture nothing but rows of its last one. */
 class WatchingSession {
   readonly inputNames = ["pixels", "k"];
   readonly outputNames = ["rows", "marks"];
@@ -30,12 +30,13 @@ class WatchingSession {
       return { marks: { dtype: "f32", shape: [3, 1], data: new Float32Array(3) } satisfies TensorData };
     }
     const { shape, data } = inputs.pixels as TensorData;
+    const rows = (outputs.rows as TensorData).data as Float32Array;
     const [count, height, width] = shape as [number, number, number];
     for (let n = 0; n < count; n++) {
       const start = 3 * n * height * width;
-      this.numbers.push(
-        frameNumber((data as Uint8Array).subarray(start, start + 3 * height * width), width, height),
-      );
+      const pixels = (data as Uint8Array).subarray(start, start + 3 * height * width);
+      this.numbers.push(frameNumber(pixels, width, height));
+      rows.fill(pixels.at(-1) as number, (n * rows.length) / count, ((n + 1) * rows.length) / count);
     }
     return {};
   }
@@ -82,7 +83,8 @@ describe("the times that are told of a video's frames", () => {
     const first = truth[0] as number;
     expect(frameTimesS).toHaveLength(planned.plan.frameTimesS?.length as number);
     // To the millisecond, the exactness of a Matroska file's own times.
-    expect(frameTimesS.map((timeS) => timeS.toFixed(3))).toEqual(
+    const shown = frameTimesS.filter((timeS, i) => timeS !== frameTimesS[i - 1]);
+    expect(shown.map((timeS) => timeS.toFixed(3))).toEqual(
       numbers.map((number) => ((truth[number] as number) - first).toFixed(3)),
     );
   });
@@ -97,8 +99,8 @@ describe("the times that are told of a video's frames", () => {
   });
 });
 
-/** A film without end that tells how far it has got. */
-function countedFilm(frames: number) {
+/** A film without end that tells how far it has got; each of its pictures stays for some frames. */
+function countedFilm(frames: number, stays = 1) {
   const state = { made: 0, hasEnded: true };
   const video: Video = {
     width: 160,
@@ -114,7 +116,10 @@ function countedFilm(frames: number) {
           await new Promise((resolve) => setImmediate(resolve));
           signal?.throwIfAborted();
           state.made++;
-          yield { index, timeS, image: { width, height, data: new Uint8Array(3 * width * height) } };
+          const image = { width, height, data: new Uint8Array(3 * width * height) };
+          // Every second picture is the same: only neighbours are compared.
+          image.data[image.data.length - 1] = Math.floor(index / stays) % 2;
+          yield { index, timeS, image };
         }
       } finally {
         state.hasEnded = true;
@@ -142,8 +147,21 @@ describe("a film on its way through decoder and encoder", () => {
     expect(told).toEqual({ decode: 500, encode: 500 });
     const batch = encoder.batchSize(planned.shape.views.main);
     expect(most).toBeGreaterThan(batch); // they overlap
-    // Those that wait, two batches (encoded, collected) and one in the decoder's hand.
-    expect(most).toBeLessThanOrEqual(LIMITS.framesAhead + 2 * batch + 1);
+    // Those that wait, two batches (encoded, collected), one to compare the next with, and one in the decoder's hand.
+    expect(most).toBeLessThanOrEqual(LIMITS.framesAhead + 2 * batch + 2);
+  });
+
+  it("is encoded once for each of its pictures, however long they stay", async () => {
+    const { planned } = countedFilm(500, 40);
+    const session = new WatchingSession();
+    const encoder = new VisionEncoder(session as unknown as Session, 1);
+    const { frameTimesS, sequence } = await encodeMedia(planned, encoder, quiet);
+    expect(frameTimesS).toEqual(planned.plan.frameTimesS);
+    expect(frameTimesS).toHaveLength(500);
+    expect(session.numbers).toHaveLength(13);
+    for (const i of frameTimesS.keys()) {
+      expect(new Set(sequence.rows("main", i))).toEqual(new Set([Math.floor(i / 40) % 2]));
+    }
   });
 
   it("leaves nothing running when it is aborted, wherever that is", async () => {

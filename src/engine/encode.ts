@@ -69,7 +69,7 @@ async function encodeImage(
 
 /**
  * Frames are decoded and resized while those before them are encoded. Only those few are in memory that wait for
- * the encoder, so that the film's length does not matter.
+ * the encoder, so that the film's length does not matter. What stands still is encoded once.
  */
 async function encodeVideo(
   video: Video,
@@ -83,11 +83,18 @@ async function encodeVideo(
   let decoded = 0;
   const onDecoded = () => onProgress("decode", ++decoded);
   const frames = told(video.frames(times, { size: views.main, signal }), timed, onDecoded);
-  for await (const batch of batches(ahead(frames, LIMITS.framesAhead), encoder.batchSize(views.main))) {
+  const shots = stills(ahead(frames, LIMITS.framesAhead));
+  for await (const batch of batches(shots, encoder.batchSize(views.main))) {
     const pictures = batch.map(({ image }) => image);
     const rows = await timed("encode", () => encoder.rows(pictures, k, signal));
-    sequence.fill("main", used.length, batch.length, rows);
-    used.push(...batch.map(({ timeS }) => timeS));
+    const length = rows.length / batch.length;
+    for (const [i, { timesS }] of batch.entries()) {
+      const own = rows.subarray(i * length, (i + 1) * length);
+      for (const timeS of timesS) {
+        sequence.fill("main", used.length, 1, own);
+        used.push(timeS);
+      }
+    }
     onProgress("encode", used.length);
   }
   if (used.length !== times.length) {
@@ -114,6 +121,30 @@ async function* told(
     await frames.return();
   }
 }
+
+/** Frames that follow one another and look the same: a slide, a screen that waits. */
+interface Still {
+  image: RgbImage;
+  timesS: number[];
+}
+
+async function* stills(
+  frames: AsyncGenerator<VideoFrame, void, undefined>,
+): AsyncGenerator<Still, void, undefined> {
+  let still: Still | undefined;
+  for await (const { image, timeS } of frames) {
+    if (still && looksLike(image, still.image)) still.timesS.push(timeS);
+    else {
+      if (still) yield still;
+      still = { image, timesS: [timeS] };
+    }
+  }
+  if (still) yield still;
+}
+
+/** Whether two frames of one film are equal in every pixel. */
+const looksLike = ({ data }: RgbImage, other: RgbImage): boolean =>
+  data.length === other.data.length && data.every((value, i) => value === other.data[i]);
 
 /** Items in groups of `size`; the last one may be smaller. */
 async function* batches<T>(
