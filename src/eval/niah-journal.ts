@@ -1,13 +1,11 @@
 import { createHash } from "node:crypto";
-import { type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { z } from "zod";
-import { OryxError } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
-import { ignoreMissing, onDisk } from "../files/disk.ts";
+import { invalidLog, LineLog } from "./line-log.ts";
 import type { Reply } from "./niah-ask.ts";
 
-/** Answers as they come in, so that a test goes on where it was stopped: a line for each task, on the disk. */
+/** Answers as they come in: a line for each task, with its hash. */
 
+const BEGINNING = '{"niah":1,';
 const HEAD = z.strictObject({ niah: z.literal(1), fingerprint: z.string() });
 const LINE = z.strictObject({
   key: z.string(),
@@ -16,87 +14,55 @@ const LINE = z.strictObject({
 
 export class NiahJournal {
   /** Replies by the key of the task. */
-  readonly replies = new Map<string, Reply[]>();
-  readonly #path: string;
+  readonly replies: Map<string, Reply[]>;
   readonly #fingerprint: string;
-  #file: FileHandle | undefined;
-  /** Where the next line goes: a kill may have left half a line behind it. */
-  #end = 0;
+  readonly #log: LineLog;
 
-  private constructor(path: string, fingerprint: string) {
-    this.#path = path;
+  private constructor(log: LineLog, fingerprint: string, replies: Map<string, Reply[]>) {
+    this.#log = log;
     this.#fingerprint = fingerprint;
+    this.replies = replies;
   }
 
   /**
-   * Reads a journal, if there is one. A line that a kill left half written, and what follows it, counts for nothing.
+   * Reads a journal, if there is one. A line that is not as it was written, and what follows it, counts for nothing.
    * @param fingerprint of all that answers depend on, the cells and needles aside
    * @throws OryxError `answers_invalid` when it was written with another fingerprint, `disk`
    */
   static async open(path: string, fingerprint: string): Promise<NiahJournal> {
-    const journal = new NiahJournal(path, fingerprint);
-    await onDisk(`read ${path}`, async () => {
-      const found = await stat(path).catch(ignoreMissing);
-      if (found === undefined) return;
-      if (found.size > LIMITS.answerLogBytes) throw invalid(path, `it has ${found.size} bytes`);
-      journal.#end = journal.#read(await readFile(path), fingerprint);
-    });
-    return journal;
-  }
-
-  /** @returns where the next line goes */
-  #read(bytes: Buffer, fingerprint: string): number {
-    let end = 0;
-    for (let stop = bytes.indexOf("\n"); stop >= 0; stop = bytes.indexOf("\n", end)) {
-      const line = parseLine(bytes.toString("utf8", end, stop));
-      if (end === 0) {
-        const head = HEAD.safeParse(line);
-        if (!head.success) throw invalid(this.#path, "its first line is damaged");
-        if (head.data.fingerprint !== fingerprint) {
-          throw invalid(this.#path, "it was written with another model, other films or other options");
-        }
-      } else {
+    const replies = new Map<string, Reply[]>();
+    const log = await LineLog.open(path, BEGINNING, (text, number) => {
+      const line = parseLine(text);
+      if (number > 1) {
         const task = LINE.safeParse(line);
-        if (!task.success) break;
-        this.replies.set(task.data.key, task.data.replies);
+        if (task.success) replies.set(task.data.key, task.data.replies);
+        return task.success;
       }
-      end = stop + 1;
-    }
-    return end;
+      const head = HEAD.safeParse(line);
+      if (!head.success) throw invalidLog(path, "its first line is damaged");
+      if (head.data.fingerprint !== fingerprint) {
+        throw invalidLog(path, "it was written with another model, other films or other options");
+      }
+      return true;
+    });
+    return new NiahJournal(log, fingerprint, replies);
   }
 
   /** Notes replies; when it returns they would survive a loss of power. @throws OryxError `disk` */
   async note(key: string, replies: Reply[]): Promise<void> {
-    await onDisk(`write ${this.#path}`, async () => {
-      this.#file ??= await this.#begin();
-      await this.#append(this.#file, { key, replies });
-    });
+    if (this.#log.isEmpty) await this.#log.append(hashed({ niah: 1, fingerprint: this.#fingerprint }));
+    await this.#log.append(hashed({ key, replies }));
     this.replies.set(key, replies);
   }
 
-  async close(): Promise<void> {
-    await this.#file?.close();
+  close(): Promise<void> {
+    return this.#log.close();
   }
+}
 
-  async #begin(): Promise<FileHandle> {
-    const file = await open(this.#path, this.#end > 0 ? "r+" : "w");
-    try {
-      await file.truncate(this.#end);
-      if (this.#end === 0) await this.#append(file, { niah: 1, fingerprint: this.#fingerprint });
-      return file;
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-  }
-
-  async #append(file: FileHandle, value: object): Promise<void> {
-    const json = JSON.stringify(value);
-    const line = Buffer.from(`${json} ${hashOf(json)}\n`);
-    await file.write(line, 0, line.length, this.#end);
-    await file.datasync();
-    this.#end += line.length;
-  }
+function hashed(value: object): string {
+  const json = JSON.stringify(value);
+  return `${json} ${hashOf(json)}`;
 }
 
 /** What a line says; undefined when it is not as it was written. */
@@ -107,6 +73,3 @@ function parseLine(line: string): unknown {
 }
 
 const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);
-
-const invalid = (path: string, problem: string): OryxError =>
-  new OryxError("answers_invalid", `${path}: ${problem}`, "give another --out, or remove that file");
