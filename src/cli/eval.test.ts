@@ -95,7 +95,7 @@ describe("oryx eval world", () => {
 
   it("finds out before the work that its file could not be written", async () => {
     const { err, exitCode } = await run([...FEW, "--out", join(dir, "no/such/folder.json")]);
-    expect(err).toMatch(/^error\[disk\]: .*folder\.json cannot be written \(ENOENT\)\. /);
+    expect(err).toMatch(/^error\[disk\]: could not write .*folder\.json: ENOENT.*\. /);
     expect(exitCode).toBe(1);
     expect((await run([...FEW, "--out", dir])).err).toMatch(/^error\[disk\]: .* is a folder/);
   });

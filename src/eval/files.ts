@@ -1,8 +1,7 @@
 import { access, constants, mkdtemp, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { OryxError } from "../core/errors.ts";
-import { makeFolder } from "../files/disk.ts";
+import { makeFolder, onDisk } from "../files/disk.ts";
 import type { Answered, WorldEvaluation } from "./evaluate.ts";
 import { contactSheet, png } from "./pictures.ts";
 
@@ -13,7 +12,7 @@ export interface DrawnAnswer extends Answered {
 
 /** Finds out before the work whether a file may be written after it. @throws OryxError `disk` */
 export async function checkPlace(path: string): Promise<void> {
-  await onDisk(path, async () => {
+  await onDisk(`write ${path}`, async () => {
     await access(dirname(path), constants.W_OK);
     if ((await stat(path).catch(() => undefined))?.isDirectory()) throw new Error("it is a folder");
   });
@@ -21,7 +20,7 @@ export async function checkPlace(path: string): Promise<void> {
 
 /** @throws OryxError `disk` */
 export async function writeJson(path: string, value: unknown): Promise<void> {
-  await onDisk(path, () => writeFile(path, `${JSON.stringify(value)}\n`));
+  await onDisk(`write ${path}`, () => writeFile(path, `${JSON.stringify(value)}\n`));
 }
 
 /**
@@ -30,7 +29,7 @@ export async function writeJson(path: string, value: unknown): Promise<void> {
  * @throws OryxError `disk`
  */
 export async function drawWrong(wrong: WorldEvaluation["wrong"], folder?: string): Promise<DrawnAnswer[]> {
-  return onDisk(folder ?? tmpdir(), async () => {
+  return onDisk(`write pictures into ${folder ?? tmpdir()}`, async () => {
     const dir = folder ?? (await mkdtemp(join(tmpdir(), "oryx-eval-")));
     await makeFolder(dir);
     const drawn: DrawnAnswer[] = [];
@@ -41,14 +40,4 @@ export async function drawWrong(wrong: WorldEvaluation["wrong"], folder?: string
     }
     return drawn;
   });
-}
-
-async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const problem = `${path} cannot be written (${code ?? message})`;
-    throw new OryxError("disk", problem, "check the folder, its permissions and the free space", { cause });
-  }
 }
