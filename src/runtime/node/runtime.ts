@@ -5,6 +5,7 @@ import type { Device, Runtime, RuntimeModel, RuntimeOptions, Session } from "../
 import { installedLibrary } from "./library.ts";
 import { releaseMappedPages, returnFreedMemory } from "./memory.ts";
 import { type Handle, loadOrt, type Ort } from "./ort.ts";
+import { multipliesExactly, PRODUCT_PROBE } from "./products.ts";
 import { NodeSession } from "./session.ts";
 import { outSlot, TensorBridge } from "./tensors.ts";
 import { atOnce, type Turn } from "./turns.ts";
@@ -46,6 +47,7 @@ class NodeRuntime implements Runtime {
   readonly #sessions = new Set<Promise<Session>>();
   #flashAttention: Promise<boolean> | undefined;
   #residentTokens: Promise<number> | undefined;
+  #exactProducts: Promise<boolean> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(ort: Ort, device: Device, threads: number) {
@@ -94,15 +96,22 @@ class NodeRuntime implements Runtime {
   }
 
   async #load(model: RuntimeModel): Promise<Session> {
-    if (this.device === "cpu") return this.#create(model, []);
+    const widened = !(await this.#hasExactProducts());
+    if (this.device === "cpu") return this.#create(model, [], { widened });
     const adapted = await adaptToWebGpu(parseModel(model.onnx), () => this.#hasFlashAttention());
-    return this.#create({ onnx: adapted.onnx, weights: model.weights }, adapted.cpuNodes);
+    return this.#create({ onnx: adapted.onnx, weights: model.weights }, adapted.cpuNodes, { widened });
   }
 
   /** Whether the device computes attention rightly, found out once. */
   #hasFlashAttention(): Promise<boolean> {
     this.#flashAttention ??= this.#probed(ATTENTION_PROBE, attends);
     return this.#flashAttention;
+  }
+
+  /** Whether the processor multiplies bytes exactly, found out once. */
+  #hasExactProducts(): Promise<boolean> {
+    this.#exactProducts ??= this.#probed(PRODUCT_PROBE, multipliesExactly);
+    return this.#exactProducts;
   }
 
   async #probed<T>(onnx: Uint8Array, probe: (session: Session) => Promise<T>): Promise<T> {
@@ -114,13 +123,21 @@ class NodeRuntime implements Runtime {
     }
   }
 
-  /** @param cpuNodes names of the nodes that stay on the CPU, whatever the device */
-  async #create(model: RuntimeModel, cpuNodes: readonly string[]): Promise<Session> {
+  /**
+   * @param cpuNodes names of the nodes that stay on the CPU, whatever the device
+   * @param widened whether i8 matrices are multiplied as u8, see {@link PRODUCT_PROBE}
+   */
+  async #create(
+    model: RuntimeModel,
+    cpuNodes: readonly string[],
+    { widened = false } = {},
+  ): Promise<Session> {
     const ort = this.#ort;
     const { onnx, folder, paths, inMemory } = placeWeights(model);
     const options = await this.#sessionOptions(cpuNodes);
     let weights: { release(): void } | undefined;
     try {
+      if (widened) ort.AddSessionConfigEntry(options, "session.x64quantprecision", "1");
       if (folder) {
         ort.AddSessionConfigEntry(options, "session.model_external_initializers_file_folder_path", folder);
       }
@@ -149,8 +166,6 @@ class NodeRuntime implements Runtime {
       ort.SetIntraOpNumThreads(options, this.#threads);
       ort.SetSessionLogSeverityLevel(options, LOG_FATAL);
       ort.SetSessionGraphOptimizationLevel(options, ALL_OPTIMISATIONS);
-      // Without VNNI, a u8 x i8 product adds pairs in 16 bits, which overflow: u8 x u8 does not.
-      ort.AddSessionConfigEntry(options, "session.x64quantprecision", "1");
       ort.DisableMemPattern(options); // a pattern is kept for every shape ever seen, and a growing cache has many
       if (this.device === "webgpu") await this.#useWebGpu(options, cpuNodes);
       return options;

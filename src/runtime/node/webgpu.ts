@@ -1,10 +1,9 @@
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { TensorData } from "../../core/tensor.ts";
 import {
   AttributeProto_AttributeType as AttributeType,
   TensorProto_DataType as DataType,
   type GraphProto,
-  GraphProtoSchema,
   type ModelProto,
   ModelProtoSchema,
   type NodeProto,
@@ -12,6 +11,7 @@ import {
   TensorProtoSchema,
 } from "../../onnx/onnx_pb.ts";
 import type { Session } from "../session.ts";
+import { type NodeAttributes, probe } from "./probe.ts";
 
 /**
  * Where ONNX Runtime's WebGPU provider (1.30) gives other results than the CPU, and the way around. A model does
@@ -109,8 +109,6 @@ function plainAttention(graph: GraphProto, attention: NodeProto): NodeProto[] {
   return nodes;
 }
 
-type NodeAttributes = NonNullable<MessageInitShape<typeof NodeProtoSchema>["attribute"]>;
-
 const int = (name: string, i: bigint) => ({ name, type: AttributeType.INT, i });
 const ints = (name: string, values: bigint[]) => ({ name, type: AttributeType.INTS, ints: values });
 
@@ -149,36 +147,6 @@ export const CACHE_PROBE: Uint8Array = probe(
     ["more values", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
   ],
 );
-
-/** A model of one node of ONNX Runtime's own; what of `values` is none of its outputs is fed. */
-function probe(
-  node: { opType: string; input: string[]; output: string[]; attribute: NodeAttributes },
-  values: [name: string, elemType: DataType, dims: (number | string)[]][],
-): Uint8Array {
-  const infos = values.map(([name, elemType, dims]) => {
-    const dim = dims.map((d) => ({
-      value:
-        typeof d === "number"
-          ? { case: "dimValue" as const, value: BigInt(d) }
-          : { case: "dimParam" as const, value: d },
-    }));
-    return { name, type: { value: { case: "tensorType" as const, value: { elemType, shape: { dim } } } } };
-  });
-  const graph = {
-    name: "probe",
-    node: [{ ...node, domain: "com.microsoft" }],
-    input: infos.filter(({ name }) => !node.output.includes(name)),
-    output: infos.filter(({ name }) => node.output.includes(name)),
-  };
-  const opsetImport = [
-    { domain: "", version: 17n },
-    { domain: "com.microsoft", version: 1n },
-  ];
-  return toBinary(
-    ModelProtoSchema,
-    create(ModelProtoSchema, { irVersion: 8n, opsetImport, graph: create(GraphProtoSchema, graph) }),
-  );
-}
 
 /** Whether a session of {@link ATTENTION_PROBE} computes attention. */
 export async function attends(session: Session): Promise<boolean> {
