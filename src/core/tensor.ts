@@ -23,3 +23,10 @@ export interface StoredTensor {
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((n, d) => n * d, 1);
 }
+
+/** One number, f32 []. */
+export const scalar = (value: number): TensorData => ({
+  dtype: "f32",
+  shape: [],
+  data: Float32Array.of(value),
+});

@@ -3,7 +3,7 @@ import { Random } from "../core/random.ts";
 import { createNodeRuntime } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { Arena, Layout } from "./arena.ts";
-import { AdamW, type AdamWOptions } from "./optimiser.ts";
+import { AdamW, type AdamWOptions, DEFAULT_ADAMW } from "./optimiser.ts";
 
 let runtime: Runtime;
 beforeAll(async () => {
@@ -20,13 +20,7 @@ const layout = new Layout([
   { name: WIDE, part: "language", shape: [24, 36] },
   { name: "model.layers.0.input_layernorm.weight", part: "language", shape: [24] },
 ]);
-const OPTIONS: AdamWOptions = {
-  betas: [0.9, 0.95],
-  epsilon: 1e-6,
-  weightDecay: 0.1,
-  maxGradNorm: 1,
-  rates: { tower: 0.25 },
-};
+const OPTIONS: AdamWOptions = { ...DEFAULT_ADAMW, weightDecay: 0.1, rates: { tower: 0.25 } };
 const MUON: AdamWOptions = { ...OPTIONS, muon: true };
 const RATE = 0.01;
 

@@ -1,4 +1,4 @@
-import type { TensorData } from "../core/tensor.ts";
+import { scalar } from "../core/tensor.ts";
 import { gemm } from "../graph/ops/matmul.ts";
 import { add, div, mul, sqrt, sub, sum } from "../graph/ops.ts";
 import { type Graph, input, type Tensor } from "../graph/tensor.ts";
@@ -69,9 +69,9 @@ export class Muon {
       const p = parameters.tensor(slot.name);
       const m = means.tensor(slot.name);
       const scalars = {
-        clip: number(clip),
-        rate: number(rate * RMS * Math.sqrt(Math.max(...slot.shape))),
-        keep: number(1 - rate * weightDecay),
+        clip: scalar(clip),
+        rate: scalar(rate * RMS * Math.sqrt(Math.max(...slot.shape))),
+        keep: scalar(1 - rate * weightDecay),
       };
       const session = this.#sessions.get(String(slot.shape)) as Session;
       return session.run({ ...scalars, p, m, g: gradients.tensor(slot.name) }, { newP: p, newM: m });
@@ -109,5 +109,3 @@ function orthogonal(x: Tensor): Tensor {
   }
   return y;
 }
-
-const number = (value: number): TensorData => ({ dtype: "f32", shape: [], data: Float32Array.of(value) });

@@ -1,5 +1,5 @@
 import { OryxError } from "../core/errors.ts";
-import type { TensorData } from "../core/tensor.ts";
+import { scalar, type TensorData } from "../core/tensor.ts";
 import { symbol } from "../graph/dim.ts";
 import { add, div, mul, sqrt, sub, sum } from "../graph/ops.ts";
 import { type Graph, input } from "../graph/tensor.ts";
@@ -108,14 +108,15 @@ export class AdamW {
     // As PyTorch's clip_grad_norm_, which adds a little against division by zero.
     const clip = Math.min(1, maxGradNorm / (norm + 1e-6));
     const [correction1, correction2] = betas.map((beta) => 1 - beta ** this.step) as [number, number];
+    const rateOf = ({ part }: { part: Part }) => learningRate * (rates[part] ?? 1);
     const stretches = parameters.layout.stretches((slot) => !(this.#muon && isHidden(slot)));
     const work = stretches.flatMap((stretch) => {
-      const rate = learningRate * (rates[stretch.part] ?? 1);
+      const rate = rateOf(stretch);
       const scalars = {
-        clip: number(clip),
-        rate: number(rate / correction1),
-        scale: number(1 / Math.sqrt(correction2)),
-        keep: number(1 - (stretch.decays ? rate * weightDecay : 0)),
+        clip: scalar(clip),
+        rate: scalar(rate / correction1),
+        scale: scalar(1 / Math.sqrt(correction2)),
+        keep: scalar(1 - (stretch.decays ? rate * weightDecay : 0)),
       };
       return chunks(stretch.start, stretch.end).map((chunk) => ({ ...chunk, scalars }));
     });
@@ -127,7 +128,6 @@ export class AdamW {
       return this.#sessions.update.run({ ...scalars, p, m, v, g }, { newP: p, newM: m, newV: v });
     };
     await inLanes(work, this.#lanes, updateOf, () => {});
-    const rateOf = ({ part }: { part: Part }) => learningRate * (rates[part] ?? 1);
     await this.#muon?.update({ parameters, gradients, means: this.first, clip, rateOf, weightDecay });
     return norm;
   }
@@ -169,8 +169,6 @@ const chunks = (start: number, end: number): Stretch[] =>
 
 const vector = (values: Float32Array, start: number, end: number, shape = [end - start]) =>
   ({ dtype: "f32", shape, data: values.subarray(start, end) }) satisfies TensorData;
-
-const number = (value: number): TensorData => ({ dtype: "f32", shape: [], data: Float32Array.of(value) });
 
 function check({ betas, epsilon, weightDecay, maxGradNorm }: AdamWOptions): void {
   const sound =

@@ -1,5 +1,5 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
-import type { TensorData } from "../core/tensor.ts";
+import { scalar, type TensorData } from "../core/tensor.ts";
 import type { Example } from "../data/example.ts";
 import type { Graph } from "../graph/tensor.ts";
 import { PATCH } from "../model/vit.ts";
@@ -225,7 +225,7 @@ export class Trainer {
     visual: VisualRows,
     { divisor, backward, signal }: { divisor: number; backward: boolean; signal: AbortSignal | undefined },
   ): Promise<number> {
-    const labels: TensorData = { dtype: "f32", shape: [], data: Float32Array.of(divisor) };
+    const labels = scalar(divisor);
     const upstream = gradientOf("visual");
     const outputs: Record<string, OutputTarget> = { loss: "fresh" };
     if (backward && this.#visionIsTrained) outputs[upstream] = "fresh";

@@ -48,11 +48,17 @@ const LINE = z.object({ id: z.string(), question: z.string(), given: GIVEN });
 /** What an evaluation's answers depend on, by name, as JSON has it. */
 export type Settings = Readonly<Record<string, unknown>>;
 
+interface Answer {
+  /** Its hash. */
+  question: string;
+  given: Given;
+}
+
 export class AnswerLog {
   readonly #log: LineLog;
-  readonly #answers: ReadonlyMap<string, { question: string; given: Given }>;
+  readonly #answers: ReadonlyMap<string, Answer>;
 
-  private constructor(log: LineLog, answers: ReadonlyMap<string, { question: string; given: Given }>) {
+  private constructor(log: LineLog, answers: ReadonlyMap<string, Answer>) {
     this.#log = log;
     this.#answers = answers;
   }
@@ -62,7 +68,7 @@ export class AnswerLog {
    * @throws OryxError `answers_invalid`: it was written with other settings, or is damaged; `disk`
    */
   static async open(path: string, settings: Settings): Promise<AnswerLog> {
-    const answers = new Map<string, { question: string; given: Given }>();
+    const answers = new Map<string, Answer>();
     const log = await LineLog.open(path, BEGINNING, (text, number) => {
       if (number === 1) checkHead(path, text, JSON.parse(JSON.stringify(settings)));
       else {
