@@ -46,7 +46,7 @@ export type Split = "train" | "heldout";
 
 /**
  * Bounds for a model that begins from nothing. Films of an easy world have a frame for each slide or step and no
- * other; its long films have 5 to 12 frames for each thing.
+ * other; its long films have 5 to 12 frames for each thing, its tables one or two views.
  */
 export interface Easy {
   /** Objects and texts of an image, slides of a film or steps of a recording, at most; from 1. */

@@ -12,6 +12,7 @@ import {
 } from "./draw.ts";
 import { drawSight, type Sight } from "./eye.ts";
 import { ASK_VIEWS, a, COLOURS, type Colour, countWord, SHAPES, type Shape } from "./language.ts";
+import type { Easy } from "./sample.ts";
 import type { Scenery, Shown } from "./scenery.ts";
 import { heldOutObject } from "./split.ts";
 
@@ -30,12 +31,16 @@ interface Marked {
   seen: readonly boolean[];
 }
 
-/** Views with what can be asked of them. */
-export function drawTable(dice: Dice, heldOut: boolean): { scenery: Scenery; candidates: Candidate[] } {
+/** Views with what can be asked of them; of an easy table there are one or two. */
+export function drawTable(
+  dice: Dice,
+  heldOut: boolean,
+  easy?: Easy,
+): { scenery: Scenery; candidates: Candidate[] } {
   const sight = drawSight(dice, VIEW_SIZES, "video");
   const background = drawBackground(dice);
-  const views = dice.whole(2, 6);
-  const count = dice.whole(2, 4);
+  const views = easy ? dice.whole(1, 2) : dice.whole(2, 6);
+  const count = dice.whole(2, Math.max(2, Math.min(4, easy?.things ?? 4)));
   const objects = dice.until(() => {
     const palette = COLOURS.filter((colour) => visibleOn(background, colour));
     return placeObjects(dice, palette, count, views, heldOut);

@@ -140,6 +140,14 @@ describe("a sample", () => {
     }
   });
 
+  it("has tables of one or two views and no more objects than two where it is easy", () => {
+    for (let seed = 0; seed < 40; seed++) {
+      const { scenery } = composeSample(seed, { ...train("views"), easy: { things: 1, side: 96 } });
+      expect(scenery.pictures.length).toBeLessThanOrEqual(2);
+      expect(new Set(scenery.shown.map(({ thing }) => JSON.stringify(thing))).size).toBeLessThanOrEqual(2);
+    }
+  });
+
   it("has short films of what moves where it is easy", () => {
     for (let seed = 0; seed < 20; seed++) {
       const { scenery } = composeSample(seed, { ...train("motion"), easy: { things: 2, side: 96 } });

@@ -99,7 +99,7 @@ const DRAW: Readonly<Record<Genre, DrawGenre>> = {
   slides: (dice, _, heldOut, { easy }) => drawSlides(dice, heldOut, easy),
   recording: (dice, _, heldOut, { easy }) => drawRecording(dice, heldOut, easy),
   haystack: (dice, _, heldOut, options) => drawHaystack(dice, heldOut, options),
-  table: (dice, _, heldOut) => drawTable(dice, heldOut),
+  table: (dice, _, heldOut, { easy }) => drawTable(dice, heldOut, easy),
 };
 
 function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
