@@ -1,6 +1,12 @@
 import type { LanguageConfig } from "../model/config.ts";
+import {
+  headElements,
+  languageOperations,
+  layerElements,
+  towerElements,
+  towerOperations,
+} from "../model/cost.ts";
 import type { VisionShape } from "../model/vit.ts";
-import { PATCH } from "../model/vit.ts";
 import { INT4_BLOCK, type Int4Block } from "../weights/quantise.ts";
 import type { WeightType } from "./weights.ts";
 
@@ -32,12 +38,6 @@ function weightBytes({ weights, block = INT4_BLOCK }: StoredAs): number {
   return weights === "w8" ? 1 : 0.5 + 4 / block;
 }
 
-/** Elements of the matrices that every token is multiplied with. */
-function layerElements(c: LanguageConfig): number {
-  const attention = c.hiddenSize * c.headDim * 2 * (c.heads + c.kvHeads);
-  return c.layers * (attention + 3 * c.hiddenSize * c.intermediateSize);
-}
-
 /** Bytes of the keys and values of one token. */
 export function cacheBytes(c: LanguageConfig): number {
   return 2 * c.layers * c.kvHeads * c.headDim * ELEMENT_BYTES;
@@ -50,20 +50,15 @@ export function languageCost(
   cached: number,
   stored: StoredAs = { weights: "f32" },
 ): Cost {
-  const head = c.hiddenSize * c.vocabSize;
   const pairs = tokens * cached + (tokens * (tokens + 1)) / 2;
-  const scores = 4 * c.layers * c.heads * c.headDim * pairs;
   return {
-    operations: 2 * (tokens * layerElements(c) + head) + scores,
-    bytes: weightBytes(stored) * (layerElements(c) + head) + (cached + tokens) * cacheBytes(c),
+    operations: languageOperations(c, { tokens, pairs, predicted: 1 }),
+    bytes: weightBytes(stored) * (layerElements(c) + headElements(c)) + (cached + tokens) * cacheBytes(c),
   };
 }
 
 /** Encoding one picture of so many patches in OryxViT; the connector behind it is under 2% of that. */
-export function visionCost({ width, blocks, mlpWidth }: VisionShape, patches: number): Cost {
-  const weights = blocks * (4 * width * width + 2 * width * mlpWidth) + 3 * PATCH * PATCH * width;
-  return {
-    operations: 2 * patches * weights + 4 * blocks * width * patches * patches,
-    bytes: ELEMENT_BYTES * weights,
-  };
-}
+export const visionCost = (shape: VisionShape, patches: number): Cost => ({
+  operations: towerOperations(shape, 1, patches),
+  bytes: ELEMENT_BYTES * towerElements(shape),
+});

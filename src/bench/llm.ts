@@ -28,15 +28,6 @@ export interface LlmBenchOptions extends NodeRuntimeOptions, LlmMeasures {
   shape: LanguageShape;
 }
 
-export const LLM_DEFAULTS = {
-  shape: "qwen2.5-0.5b",
-  weights: "f32",
-  prompts: [128, 512],
-  slots: [512, 4096],
-  contexts: [512, 4096],
-  steps: 24,
-} as const;
-
 export interface PrefillFigures {
   tokens: number;
   /** From the prompt's tokens to the first token of the answer. */

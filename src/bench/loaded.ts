@@ -7,6 +7,7 @@ import type { OnStep } from "./measure.ts";
 import { RandomWeights } from "./weights.ts";
 
 export interface LoadingOptions extends NodeRuntimeOptions, StoredAs {
+  /** Told of each step; throws to end the benchmark. */
   onStep?: OnStep | undefined;
 }
 
@@ -28,8 +29,7 @@ export async function withRandomModel<M, R>(
   load: (runtime: Runtime, tensors: ReadonlyMap<string, StoredTensor>) => Promise<M>,
   measure: (loaded: Loaded<M>) => Promise<R>,
 ): Promise<R> {
-  onStep?.("making weights");
-  const random = await RandomWeights.create(expected, weights, block);
+  const random = await RandomWeights.create(expected, weights, block, onStep);
   try {
     const runtime = await createNodeRuntime({ device, threads, libraryPath });
     try {

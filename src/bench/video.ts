@@ -13,8 +13,6 @@ export interface VideoBenchOptions {
   onStep?: OnStep;
 }
 
-export const VIDEO_DEFAULTS = { maxFrames: 64 } as const;
-
 export interface VideoReport {
   bench: "video";
   file: string;

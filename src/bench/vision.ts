@@ -23,8 +23,6 @@ export interface VisionBenchOptions extends NodeRuntimeOptions {
   onStep?: OnStep | undefined;
 }
 
-export const VISION_DEFAULTS = { weights: "f32", batches: [1, 4], side: 448 } as const;
-
 export interface BatchFigures {
   frames: number;
   frameMs: number;

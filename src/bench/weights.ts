@@ -20,6 +20,7 @@ import {
 } from "../weights/forms.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { partShapes } from "../weights/quantised.ts";
+import type { OnStep } from "./measure.ts";
 
 /** How weights are stored: as published, or as `oryx convert --weights` would store them. */
 export type WeightType = "f32" | "bf16" | "q4" | "w8" | "auto";
@@ -67,7 +68,7 @@ export class RandomWeights {
   }
 
   /**
-   * @param block of int4, see `oryx convert --block`
+   * @param block of int4, see `oryx convert --block` @param onStep may throw to end it
    * @throws OryxError `bad_option` when the machine's memory cannot hold them, or for a block where nothing is int4;
    *   `disk` when its disk cannot
    */
@@ -75,6 +76,7 @@ export class RandomWeights {
     expected: ExpectedTensors,
     weights: WeightType,
     block?: Int4Block,
+    onStep: OnStep = () => {},
   ): Promise<RandomWeights> {
     const wanted = wantedOf(expected, weights, block);
     // Floating point is computed with as f32; integers stay what they are.
@@ -86,7 +88,7 @@ export class RandomWeights {
     );
     const folder = mkdtempSync(join(tmpdir(), "oryx-bench-"));
     try {
-      return new RandomWeights(folder, await writeAll(join(folder, "random.weights"), wanted));
+      return new RandomWeights(folder, await writeAll(join(folder, "random.weights"), wanted, onStep));
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });
       throw error;
@@ -152,7 +154,11 @@ function parts(name: string, shape: readonly number[], form: IntegerForm): Wante
 const bytesOf = ({ dtype, shape }: Wanted): number => elementCount(shape) * DTYPE_BYTES[dtype];
 const aligned = (offset: number): number => Math.ceil(offset / ALIGNMENT) * ALIGNMENT;
 
-async function writeAll(path: string, wanted: readonly Wanted[]): Promise<Map<string, StoredTensor>> {
+async function writeAll(
+  path: string,
+  wanted: readonly Wanted[],
+  onStep: OnStep,
+): Promise<Map<string, StoredTensor>> {
   const total = wanted.reduce((sum, tensor) => sum + aligned(bytesOf(tensor)), 0);
   await checkDisk(total);
   const tiles = new Map<string, Uint8Array>();
@@ -161,6 +167,7 @@ async function writeAll(path: string, wanted: readonly Wanted[]): Promise<Map<st
   try {
     let offset = 0;
     for (const { name, dtype, shape, noise } of wanted) {
+      onStep(`making weights, ${Math.round((100 * offset) / total)}%`);
       const kind = `${dtype} ${noise}`;
       const tile = tiles.get(kind) ?? makeTile(dtype, noise);
       tiles.set(kind, tile);
@@ -171,6 +178,7 @@ async function writeAll(path: string, wanted: readonly Wanted[]): Promise<Map<st
       offset = aligned(offset + byteLength);
     }
   } catch (cause) {
+    if (cause instanceof OryxError) throw cause;
     const problem = `${path} could not be written: ${(cause as Error).message}`;
     throw new OryxError("disk", problem, "set TMPDIR to a folder with more room", { cause });
   } finally {

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LANGUAGE_SHAPES, type LanguageShape, ON_PAPER } from "../bench/shapes.ts";
 import { WEIGHT_TYPES, type WeightType } from "../bench/weights.ts";
+import { throwIfAborted } from "../core/errors.ts";
 import type { Device } from "../runtime/session.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { wholeNumber } from "./numbers.ts";
@@ -160,7 +161,11 @@ async function report<R>(
 ): Promise<void> {
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   try {
-    const figures = await run((step) => line.show(step));
+    // Every benchmark tells each of its steps: there it can end.
+    const figures = await run((step) => {
+      throwIfAborted(shell.signal);
+      line.show(step);
+    });
     line.clear();
     if (shell.json) shell.printJson(figures);
     else shell.print(`${table(figures)}\n`);

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import type { Command } from "commander";
 import { OryxError } from "../core/errors.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
+import { endIds } from "../model/config.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -122,9 +123,7 @@ async function modelFacts(
     vision: { ...visionShape, compressorWidth },
     tokenizer: {
       vocabSize: tokenizer.vocabSize,
-      stopIds: [
-        ...new Set([...(generation?.eosTokenIds ?? config.eosTokenIds), tokenizer.special("<|im_end|>")]),
-      ],
+      stopIds: [...new Set([...endIds(config, generation), tokenizer.special("<|im_end|>")])],
     },
     parameters: { language, connector, vision, total },
     converted: checkpoint.manifest && {

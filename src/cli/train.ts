@@ -1,9 +1,12 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { OryxError } from "../core/errors.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
+import type { Plan } from "../recipe/plan.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import type { RunOptions, RunOutcome } from "../recipe/run.ts";
+import type { Stage } from "../recipe/schema.ts";
 import type { Progress } from "../train/loop.ts";
 import { UsageError } from "./failure.ts";
 import { number, wholeNumber } from "./numbers.ts";
@@ -144,11 +147,15 @@ async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Sh
   line.show(`opening ${recipe.name}`, true);
   let told = "";
   try {
-    const inAll = await leftInAll(recipe, options, shell);
+    const { secondsLeftOf } = await import("../recipe/plan.ts");
+    let plan: Plan | undefined;
     const outcome = await runRecipe(recipe, {
       ...runOptions(out, options, shell),
+      onStage: async (stage) => {
+        plan ??= await planAhead(recipe, options, stage, shell);
+      },
       onProgress: (progress) => {
-        told = progressLine(progress, inAll);
+        told = progressLine(progress, plan && secondsLeftOf(plan, progress));
         line.show(told);
       },
       onNote: say,
@@ -190,7 +197,8 @@ async function exportLast(
   shell: Shell,
 ): Promise<void> {
   const { exportRun } = await import("../recipe/run.ts");
-  const { step, stage } = await exportRun(recipe, dir, runOptions(out, options, shell));
+  const onNote = (text: string) => shell.note(text);
+  const { step, stage } = await exportRun(recipe, dir, { ...runOptions(out, options, shell), onNote });
   shell.note(`exported: step ${count(step)}, stage ${stage}`);
   if (shell.json) shell.printJson({ model: dir, step, stage });
   else shell.print(`${dir}\n`);
@@ -200,25 +208,32 @@ function resolver(shell: Shell): (where: string) => Promise<string> {
   return (where) => resolveModel(where, hubSettings(shell.io.env));
 }
 
-/** Tells from how the present stage goes when all of a run's stages will be done; of one stage there is no more to tell. */
-async function leftInAll(
+/**
+ * What the stages from one on take, to tell when all will be done; nothing where that is not to be known, which is no
+ * reason not to train, nor of the last one.
+ */
+async function planAhead(
   recipe: Recipe,
-  { stage }: TrainOptions,
+  { stage: last }: TrainOptions,
+  present: Stage,
   shell: Shell,
-): Promise<((progress: Progress) => number) | undefined> {
-  const { planRecipe, secondsLeftOf } = await import("../recipe/plan.ts");
+): Promise<Plan | undefined> {
+  const { planRecipe } = await import("../recipe/plan.ts");
   const { stagesUntil } = await import("../recipe/recipe.ts");
-  const stages = stagesUntil(recipe, stage);
-  if (stages.length === 1) return undefined;
+  const stages = stagesUntil(recipe, last);
+  if (stages.length < 2) return undefined;
+  const ahead = stages.slice(stages.indexOf(present));
   const machine = { count: 1, operationsPerSecond: undefined };
-  const plan = await planRecipe(recipe, stages, machine, resolver(shell));
-  return (progress) => secondsLeftOf(plan, progress);
+  return planRecipe(recipe, ahead, machine, resolver(shell)).catch((error) => {
+    if (!(error instanceof OryxError)) throw error;
+    return undefined;
+  });
 }
 
 /** "stage 1b · step 120 of 1,000 · loss 1.234 · 12 min 3 s left, in all 1 h 5 min · 2,345 tokens/s · 61 GFLOP/s" */
-function progressLine(progress: Progress, inAll: ((progress: Progress) => number) | undefined): string {
+function progressLine(progress: Progress, allS: number | undefined): string {
   const { stage, stageStep, steps, loss, tokensPerSecond, gflops, secondsLeft } = progress;
-  const all = inAll ? `, in all ${duration(inAll(progress))}` : "";
+  const all = allS === undefined ? "" : `, in all ${duration(allS)}`;
   const left = `${duration(secondsLeft)} left${all}`;
   const speed = `${count(tokensPerSecond)} tokens/s · ${gflops.toFixed(0)} GFLOP/s`;
   return `stage ${stage} · step ${count(stageStep)} of ${count(steps)} · loss ${loss.toFixed(3)} · ${left} · ${speed}`;

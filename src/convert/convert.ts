@@ -220,8 +220,9 @@ async function writeWhole(disk: Disk, path: string, bytes: Uint8Array): Promise<
 async function putInPlace(dir: string, out: string): Promise<void> {
   await checkPlace(out, true); // something else may have come there meanwhile
   await onDisk(`give ${out} its name`, async () => {
-    await rm(join(dir, JOURNAL_FILE), { force: true });
     await replaceFolder(out, dir, `${out}.old-${randomUUID()}`);
+    // Not before: without it, a folder that could not get its name would be made all over again.
+    await rm(join(out, JOURNAL_FILE), { force: true });
   });
 }
 

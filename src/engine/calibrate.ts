@@ -4,17 +4,16 @@ import type { RgbImage } from "../media/media.ts";
 import { resizeInSteps } from "../media/resize.ts";
 import { inSteps } from "../media/steps.ts";
 import type { LanguageConfig } from "../model/config.ts";
+import { layerElements } from "../model/cost.ts";
 import { PATCH } from "../model/vit.ts";
 import type { Decoder } from "./decoder.ts";
 import type { VisionEncoder } from "./encoder.ts";
-import type { KvSlot } from "./kv.ts";
 import { fitted, type Run, type Speed } from "./speed.ts";
 
-/** A model at work, with a slot whose contents stay as they are. */
+/** A model at work. */
 export interface Measured {
   decoder: Decoder;
   encoder: VisionEncoder;
-  slot: KvSlot;
 }
 
 /** Runs of one measurement at most, and seconds after which no other is begun. */
@@ -31,7 +30,7 @@ const LONG_S = 0.5;
  */
 export async function measureSpeed(model: Measured, signal?: AbortSignal): Promise<Speed> {
   const encode = await measureEncoder(model.encoder, signal);
-  const prefill = await measurePrefill(model, signal);
+  const prefill = await measurePrefill(model.decoder, signal);
   return {
     encode: { perPatch: encode.each, perPair: encode.pair },
     prefill: { perToken: prefill.each, perPair: prefill.pair },
@@ -53,18 +52,19 @@ async function measureEncoder(encoder: VisionEncoder, signal: AbortSignal | unde
 }
 
 /** A short prompt and a long one; with a large model, whose long one would take too long, attention's share is counted. */
-async function measurePrefill({ decoder, slot }: Measured, signal: AbortSignal | undefined) {
-  const before = slot.length;
-  const room = slot.capacity - before;
-  const run = async (tokens: number) => {
-    const prompt = [{ ids: Array.from({ length: tokens }, () => 0) }];
-    const read = () => decoder.prefill(slot, prompt, { signal }).finally(() => slot.truncate(before));
-    return { met: before + tokens / 2, seconds: (await secondsOf(read, signal)) / tokens };
-  };
-  const probe = await run(Math.min(32, room));
-  const short = Math.min(probe.seconds * 256 > LONG_S ? 64 : 256, room);
+async function measurePrefill(decoder: Decoder, signal: AbortSignal | undefined) {
+  const most = decoder.config.maxPositions;
+  // A slot of its own for each: of a large model, one for long prompts takes memory that is then not used.
+  const run = (tokens: number) =>
+    decoder.withSlot(tokens, async (slot) => {
+      const prompt = [{ ids: Array.from({ length: tokens }, () => 0) }];
+      const read = () => decoder.prefill(slot, prompt, { signal }).finally(() => slot.truncate(0));
+      return { met: tokens / 2, seconds: (await secondsOf(read, signal)) / tokens };
+    });
+  const probe = await run(Math.min(32, most));
+  const short = Math.min(probe.seconds * 256 > LONG_S ? 64 : 256, most);
   const few = await run(short);
-  const long = Math.min(LONG_PROMPT, room);
+  const long = Math.min(LONG_PROMPT, most);
   if (few.seconds * long > 2 * LONG_S || long < 2 * short) return counted(few, decoder.config);
   return fitted(few, await run(long));
 }
@@ -73,9 +73,7 @@ const LONG_PROMPT = 2048;
 
 /** Splits a run's time by the operations of matrices and of attention. */
 function counted({ met, seconds }: Run, config: LanguageConfig): { each: number; pair: number } {
-  const { hiddenSize, intermediateSize, heads, headDim } = config;
-  const matrices = 4 * hiddenSize ** 2 + 3 * hiddenSize * intermediateSize;
-  const share = (2 * heads * headDim) / matrices;
+  const share = (2 * config.heads * config.headDim) / (layerElements(config) / config.layers);
   const each = seconds / (1 + share * met);
   return { each, pair: share * each };
 }

@@ -87,7 +87,7 @@ export async function planTurn(
   const cachedTokens = slot.length + (unfed?.length ?? 0);
   const budget = budgetOf(request, slot.capacity, cachedTokens, wanted);
   const isTimed = request.budgetSeconds !== undefined || wanted.isTimeTold === true;
-  const speed = isTimed ? await speedOf(parts, slot, request) : undefined;
+  const speed = isTimed ? await speedOf(parts, request) : undefined;
   const headers = await Promise.all(opened.map((media) => headerOf(media, isTimed)));
   const { items, ...found } = planVisuals(headers, {
     options: request,
@@ -158,12 +158,12 @@ function budgetOf(
 }
 
 /** This machine's speed: as it was measured once, else measured now if a budget needs it. */
-async function speedOf(parts: EngineParts, slot: KvSlot, request: TurnRequest): Promise<Speed | undefined> {
+async function speedOf(parts: EngineParts, request: TurnRequest): Promise<Speed | undefined> {
   const { speeds, decoder, encoder } = parts;
   const { budgetSeconds, signal } = request;
   const known = await speeds?.read(signal);
   if (known !== undefined || budgetSeconds === undefined) return known;
-  const speed = await measureSpeed({ decoder, encoder, slot }, signal);
+  const speed = await measureSpeed({ decoder, encoder }, signal);
   await speeds?.write(speed, signal);
   return speed;
 }

@@ -7,6 +7,8 @@ const VERSION = 1;
 /** More seconds for a token or a patch than any machine takes. */
 const SLOWEST_S = 1e4;
 
+const isSound = (numbers: Iterable<number>): boolean => [...numbers].every((n) => n >= 0 && n < SLOWEST_S);
+
 /** Keeps a model's measured speed: in this process, and in a cache for the next ones. */
 export class SpeedCache {
   readonly #cache: ByteCache | undefined;
@@ -24,7 +26,7 @@ export class SpeedCache {
     if (this.#known !== undefined) return this.#known;
     const numbers = new Float64Array(5);
     if (!(await this.#cache?.read(await this.#key(), [bytesOf(numbers)], signal))) return undefined;
-    if (!numbers.every((n) => n >= 0 && n < SLOWEST_S)) return undefined;
+    if (!isSound(numbers)) return undefined;
     const [perPatch = 0, perPatchPair = 0, perToken = 0, perTokenPair = 0, perPixel = 0] = numbers;
     const encode = { perPatch, perPair: perPatchPair };
     this.#known = { encode, prefill: { perToken, perPair: perTokenPair }, perPixel };
@@ -33,9 +35,10 @@ export class SpeedCache {
 
   /** @throws OryxError `aborted` */
   async write(speed: Speed, signal?: AbortSignal): Promise<void> {
-    this.#known = speed;
     const { encode, prefill, perPixel } = speed;
     const numbers = [encode.perPatch, encode.perPair, prefill.perToken, prefill.perPair, perPixel];
+    if (!isSound(numbers)) return;
+    this.#known = speed;
     await this.#cache?.write(await this.#key(), [bytesOf(Float64Array.from(numbers))], signal);
   }
 

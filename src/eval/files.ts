@@ -1,7 +1,7 @@
 import { access, constants, mkdtemp, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { makeFolder, onDisk } from "../files/disk.ts";
+import { makeFolder, onDisk, replaceFile } from "../files/disk.ts";
 import type { Answered, WorldEvaluation } from "./evaluate.ts";
 import { contactSheet, png } from "./pictures.ts";
 
@@ -20,7 +20,7 @@ export async function checkPlace(path: string): Promise<void> {
 
 /** @throws OryxError `disk` */
 export async function writeJson(path: string, value: unknown): Promise<void> {
-  await onDisk(`write ${path}`, () => writeFile(path, `${JSON.stringify(value)}\n`));
+  await onDisk(`write ${path}`, () => replaceFile(path, `${JSON.stringify(value)}\n`));
 }
 
 /**

@@ -1,7 +1,5 @@
-import { randomBytes } from "node:crypto";
-import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { onDisk } from "../files/disk.ts";
+import { onDisk, replaceFile } from "../files/disk.ts";
 import { drawNiah, pngOf } from "./niah-figure.ts";
 import { niahReport, shownExamples } from "./niah-report.ts";
 import type { NiahResult } from "./niah-result.ts";
@@ -32,15 +30,7 @@ export async function writeNiah(
   const paths = { json: "", svg: "", png: "", html: "" };
   for (const kind of Object.keys(NIAH_FILES) as (keyof typeof NIAH_FILES)[]) {
     paths[kind] = join(out, NIAH_FILES[kind]);
-    await replace(paths[kind], contents[kind]);
+    await onDisk(`write ${paths[kind]}`, () => replaceFile(paths[kind], contents[kind]));
   }
   return paths;
-}
-
-async function replace(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  await onDisk(`write ${path}`, async () => {
-    await writeFile(temporary, content);
-    await rename(temporary, path);
-  });
 }

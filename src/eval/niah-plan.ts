@@ -37,7 +37,7 @@ export function groupsOf(
   for (const task of tasks) {
     const { model, subject, shape } = task;
     const seen = shape && `${shape.modality} ${shape.k}`;
-    const key = `${numberOf(model)} ${numberOf(subject)} ${seen} ${task.shared > 0 || task.arm === "all"}`;
+    const key = `${numberOf(model)} ${numberOf(subject)} ${seen} ${task.arm === "all" || task.arm === "other"}`;
     const found = groups.get(key);
     if (found) found.tasks.push(task);
     else groups.set(key, { model, subject, shape, shared: 0, tasks: [task], left: [], frames: [] });
@@ -155,17 +155,12 @@ function kvBytes({ decoder, kv }: NiahModel, tokens: number): number {
   return 2 * layers * kvHeads * headDim * tokens * DTYPE_BYTES[kv];
 }
 
-/** Pools of one film and model are held together. */
+/** Bytes of encoded frames: while a group's are encoded, those of the group before may still be there. */
 function mostPools(groups: readonly Group[]): number {
-  let most = 0;
-  let [bytes, at]: [number, Group | undefined] = [0, undefined];
-  for (const group of groups) {
-    if (at?.model !== group.model || at.subject !== group.subject) bytes = 0;
-    at = group;
-    if (group.shape) bytes += poolBytes(group.shape, group.frames.length, group.model.encoder.width);
-    most = Math.max(most, bytes);
-  }
-  return most;
+  const bytes = groups.map(({ shape, frames, model }) =>
+    shape ? poolBytes(shape, frames.length, model.encoder.width) : 0,
+  );
+  return Math.max(0, ...bytes.map((own, i) => own + (bytes[i - 1] ?? 0)));
 }
 
 /** Tokens of context at most with which one step is timed. */
@@ -175,8 +170,8 @@ const LONG_CONTEXT = 8192;
 export async function measurePace(model: NiahModel, longest: number, signal?: AbortSignal): Promise<Pace> {
   const { decoder, encoder } = model;
   const context = Math.min(longest, LONG_CONTEXT);
+  const speed = await measureSpeed({ decoder, encoder }, signal);
   return decoder.withSlot(context + 1, async (slot) => {
-    const speed = await measureSpeed({ decoder, encoder, slot }, signal);
     await slot.append(slot.room(context)); // whatever is there takes as long as what was read
     const startMs = performance.now();
     await decoder.next(slot, 0, signal);

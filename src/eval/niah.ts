@@ -151,7 +151,7 @@ async function askAll(request: NiahRequest, work: Work): Promise<NiahOutcome> {
 const isRight = (question: string, answer: string, got: string): boolean =>
   score({ kind: "needle", question, answer }, got).correct;
 
-/** Groups of one film and model share its encoded frames. */
+/** Groups of one film and model share a cache of keys and values, in which one follows the other. */
 function neighbours(groups: readonly Group[]): Group[][] {
   const runs: Group[][] = [];
   for (const group of groups) {

@@ -72,7 +72,7 @@ export async function writeSynced(path: string, write: (file: FileHandle) => Pro
 }
 
 /** Puts a whole file in the place of one that may be there: whoever reads sees the old one or the new. */
-export async function replaceFile(path: string, content: string): Promise<void> {
+export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`;
   try {
     await writeSynced(temporary, (file) => file.writeFile(content));

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -66,6 +66,8 @@ describe("a lock", () => {
 
   it.each([
     ["of a process that has ended", `${2 ** 30} ${hostname()} x`, 0],
+    ["of an earlier process of the same number", `${process.pid} ${hostname()} x 1`, 0],
+    ["that was made and never written", "", 60],
     ["of another machine that has not beaten for long", "1 elsewhere x", 60],
   ])("%s is taken over", async (_, holder, silentSeconds) => {
     await writeFile(path, holder);
@@ -73,6 +75,20 @@ describe("a lock", () => {
     await utimes(path, beaten, beaten);
     expect(await withLock(path, { held: "another is at work" }, async () => "mine")).toBe("mine");
     expect(await readdir(dir)).toEqual([]);
+  });
+
+  it("of a process that lives stays its own however long it has not beaten: it may be suspended", async () => {
+    await writeFile(path, `${process.pid} ${hostname()} x`);
+    await utimes(path, 1, 1);
+    const second = withLock(path, { signal: AbortSignal.timeout(300) }, async () => {});
+    await expect(second).rejects.toMatchObject({ code: "aborted" });
+  });
+
+  it("is never made in the place of a file that is no lock", async () => {
+    await writeFile(path, "# yarn lockfile v1\n");
+    await utimes(path, 1, 1);
+    await expect(withLock(path, {}, async () => {})).rejects.toMatchObject({ code: "disk" });
+    expect(await readFile(path, "utf8")).toBe("# yarn lockfile v1\n");
   });
 
   it("is let go of when the action fails", async () => {

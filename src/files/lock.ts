@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
-import { ignoreMissing, onDisk } from "./disk.ts";
+import { onDisk } from "./disk.ts";
 
 const BEAT_MS = 2_000;
-/** A holder that has not beaten for this long is gone: stopped, or on a machine that is off. */
+/** A holder on another machine that has not beaten for this long is gone: ended, or the machine is off. */
 const STALE_MS = 30_000;
 
 /** How long a holder that may be dying is watched, and how often: one that lives beats in this time. */
@@ -23,14 +23,15 @@ export interface LockOptions {
 /**
  * Runs an action while nobody else, in this or another process, holds the lock file. Its holder keeps its time fresh;
  * the lock of a process that has ended is taken over. A killed process can take seconds to end while the disk is busy.
- * @throws OryxError `locked` with {@link LockOptions.held}: at the sight of a beat, or after six seconds; `aborted`, `disk`
+ * @throws OryxError `locked` with {@link LockOptions.held}: at the sight of a beat, or after six seconds; `aborted`;
+ *   `disk`, also when the file is no lock
  */
 export async function withLock<T>(
   path: string,
   { held, signal }: LockOptions,
   action: () => Promise<T>,
 ): Promise<T> {
-  const mine = `${process.pid} ${hostname()} ${randomUUID()}`;
+  const mine = [process.pid, hostname(), randomUUID(), await startOf(process.pid)].join(" ");
   const deadline = performance.now() + WATCH_MS;
   let beaten: number | undefined;
   while (!(await tryLock(path, mine)) && !((await takeAway(path)) && (await tryLock(path, mine)))) {
@@ -43,18 +44,18 @@ export async function withLock<T>(
     }
     await pause(signal);
   }
-  const beat = setInterval(() => {
+  const isMine = async () => (await readFile(path, "utf8").catch(() => undefined)) === mine;
+  const beat = setInterval(async () => {
     const now = new Date();
     // A missed beat costs nothing until the lock is stale.
-    utimes(path, now, now).catch(() => undefined);
+    if (await isMine()) await utimes(path, now, now).catch(() => undefined);
   }, BEAT_MS);
   try {
     return await action();
   } finally {
     clearInterval(beat);
     // After a long sleep it may be another's by now.
-    const holder = await readFile(path, "utf8").catch(() => undefined);
-    if (holder === mine) await rm(path, { force: true });
+    if (await isMine()) await rm(path, { force: true });
     // Left by a process that was killed while it took a lock over.
     await rm(`${path}.stale`, { force: true });
   }
@@ -86,6 +87,9 @@ function tryLock(path: string, mine: string): Promise<boolean> {
 async function takeAway(path: string): Promise<boolean> {
   const holder = await readFile(path, "utf8").catch(() => undefined);
   if (holder === undefined) return true; // released just now
+  if (!LOCK.test(holder)) {
+    throw new OryxError("disk", `${path} is there, and is no lock`, "move it away, or choose another place");
+  }
   if (!(await isAbandoned(path, holder))) return false;
   const aside = `${path}.stale`;
   try {
@@ -95,15 +99,30 @@ async function takeAway(path: string): Promise<boolean> {
   }
   // Another may have taken it over since it was read: then it goes back.
   const isTheSame = (await readFile(aside, "utf8").catch(() => undefined)) === holder;
-  await (isTheSame ? rm(aside, { force: true }) : rename(aside, path).catch(ignoreMissing));
+  if (!isTheSame) await link(aside, path).catch(() => undefined); // unless a third one holds it by now
+  await rm(aside, { force: true });
   return isTheSame;
 }
 
+/** What a lock says; nothing yet just after it was made. */
+const LOCK = /^(\d+ \S+ \S+( \d*)?)?$/;
+
+/** On this machine a process that lives holds its lock, even one that is suspended; elsewhere only beats tell. */
 async function isAbandoned(path: string, holder: string): Promise<boolean> {
+  const [pid, host, , start = ""] = holder.split(" ");
+  if (host === hostname()) {
+    const isAnother = start !== "" && (await startOf(Number(pid))) !== start;
+    return isAnother || !isRunning(Number(pid));
+  }
   const beaten = await beatOf(path);
-  if (beaten === undefined || Date.now() - beaten > STALE_MS) return true;
-  const [pid, host] = holder.split(" ");
-  return host === hostname() && !isRunning(Number(pid));
+  return beaten === undefined || Date.now() - beaten > STALE_MS;
+}
+
+/** When a process began, to tell it from a later one of its number; empty where the system does not say. */
+async function startOf(pid: number): Promise<string> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  // Field 22 of proc(5); the second, a name in brackets, may hold blanks.
+  return text.slice(text.lastIndexOf(")") + 2).split(" ")[19] ?? "";
 }
 
 function isRunning(pid: number): boolean {

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import { onDisk } from "../files/disk.ts";
 import type { FramesOptions, MediaSource, Video, VideoFrame } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
 import type { Container } from "./video-container.ts";
@@ -24,7 +25,7 @@ export async function openWithFfmpeg(
   container: Container,
   signal: AbortSignal | undefined,
 ): Promise<Video> {
-  const film: Film = { name, container, ...(await onDisk(source)) };
+  const film: Film = { name, container, ...(await asFile(source)) };
   try {
     const header = await probeStream(film, signal);
     return new FfmpegVideo(film, header, await probeTimes(film, header, signal));
@@ -43,12 +44,19 @@ interface Film {
 }
 
 /** ffmpeg needs to seek in its input, so bytes become a file for as long as the video is open. */
-async function onDisk(source: MediaSource): Promise<Pick<Film, "path" | "dispose">> {
+async function asFile(source: MediaSource): Promise<Pick<Film, "path" | "dispose">> {
   if (typeof source === "string") return { path: resolve(source), dispose: async () => {} };
-  const folder = await mkdtemp(join(tmpdir(), "oryx-video-"));
-  const path = join(folder, "film");
-  await writeFile(path, source.bytes);
-  return { path, dispose: () => rm(folder, { recursive: true, force: true }) };
+  const { bytes } = source;
+  return onDisk(`write a film below ${tmpdir()}`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "oryx-video-"));
+    const dispose = () => rm(folder, { recursive: true, force: true });
+    const path = join(folder, "film");
+    await writeFile(path, bytes).catch(async (error) => {
+      await dispose();
+      throw error;
+    });
+    return { path, dispose };
+  });
 }
 
 // ------------------------------------------------------------------------------------------------ headers
@@ -151,6 +159,7 @@ async function* probe(film: Film, fields: string, format: string, signal: AbortS
 
 /** Frames that one ffmpeg picks: their numbers go into one argument, and Linux allows 128 kB. */
 const FRAMES_PER_RUN = 4000;
+const EVEN_FPS = 25;
 
 class FfmpegVideo implements Video {
   readonly width: number;
@@ -215,13 +224,17 @@ class FfmpegVideo implements Video {
   ): AsyncGenerator<Uint8Array, void, undefined> {
     this.#check(signal);
     const pick = numbers.map((n) => `eq(n,${n})`).join("+");
-    const filter = `select='${pick}',scale=${this.width}:${this.height},format=rgb24`;
+    // Picked frames get times in even steps, or some would be left out or shown twice: the option against that has had
+    // another name in each of ffmpeg's last versions.
+    const even = `settb=1/${EVEN_FPS},setpts=N`;
+    const filter = `select='${pick}',${even},scale=${this.width}:${this.height},format=rgb24`;
     const args = [
-      ...["-v", "quiet", "-nostdin", ...GUARDS, "-i", `file:${this.#film.path}`, "-map", "0:V:0"],
-      ...["-vf", filter, "-fps_mode", "passthrough", "-frames:v", `${numbers.length}`],
+      ...["-v", "error", "-nostdin", ...GUARDS, "-i", `file:${this.#film.path}`, "-map", "0:V:0"],
+      ...["-vf", filter, "-r", `${EVEN_FPS}`, "-frames:v", `${numbers.length}`],
       ...["-f", "rawvideo", "pipe:1"],
     ];
     const child = await start(this.#film, "ffmpeg", args, signal);
+    const ended = ending(child);
     this.#children.add(child);
     let sent = 0;
     try {
@@ -231,7 +244,9 @@ class FfmpegVideo implements Video {
         yield frame;
       }
       this.#check(signal);
-      if (sent < numbers.length) throw cannotOpen(this.#film, `frame ${numbers[sent]} cannot be decoded`);
+      if (sent === numbers.length) return;
+      const { complaint } = await ended;
+      throw cannotOpen(this.#film, complaint || `frame ${numbers[sent]} cannot be decoded`);
     } finally {
       child.kill("SIGKILL");
       this.#children.delete(child);
@@ -286,13 +301,18 @@ async function start(
   signal: AbortSignal | undefined,
 ): Promise<ChildProcess> {
   const child = spawn(program, args, {
-    stdio: ["ignore", "pipe", program === "ffprobe" ? "pipe" : "ignore"],
+    stdio: ["ignore", "pipe", "pipe"],
     killSignal: "SIGKILL",
     ...(signal && { signal }),
   });
   await new Promise<void>((started, failed) => {
     child.once("spawn", started);
-    child.once("error", (cause) => failed(noFfmpeg(film, cause)));
+    child.once("error", (cause: NodeJS.ErrnoException) => {
+      failed(cause.code === "ENOENT" ? noFfmpeg(film, cause) : cannotStart(program, cause));
+    });
+  }).catch((error) => {
+    throwIfAborted(signal);
+    throw error;
   });
   return child;
 }
@@ -323,6 +343,9 @@ function noFfmpeg({ name, container }: Film, cause: unknown): OryxError {
         { cause },
       );
 }
+
+const cannotStart = (program: string, cause: Error): OryxError =>
+  new OryxError("media_no_decoder", `${program} cannot be started: ${cause.message}`, "try again", { cause });
 
 function cannotOpen({ name }: Film, complaint: string): OryxError {
   return new OryxError(

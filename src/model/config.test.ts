@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
-import { parseConfig, parseGenerationConfig } from "./config.ts";
+import { endIds, parseConfig, parseGenerationConfig } from "./config.ts";
 import { PUBLISHED_VIEWS } from "./views.ts";
 
 const fixture = (name: string) =>
@@ -269,6 +269,14 @@ describe("parseGenerationConfig", () => {
       topK: 20,
       repetitionPenalty: 1.05,
     });
+  });
+
+  it("says which tokens end an answer before the model's config does, unless it names none", () => {
+    const model = { eosTokenIds: [1] };
+    const ends = (json: object) => endIds(model, parseGenerationConfig(json));
+    expect(ends({ eos_token_id: [2, 3] })).toEqual([2, 3]);
+    expect(ends({ temperature: 1 })).toEqual([1]);
+    expect(endIds(model, undefined)).toEqual([1]);
   });
 
   it("takes one stop id for a list, and leaves open what is not there", () => {

@@ -58,6 +58,14 @@ export interface GenerationConfig {
   readonly repetitionPenalty: number | undefined;
 }
 
+/** Tokens that end an answer: what the folder says of generation counts before what it says of the model. */
+export function endIds(
+  { eosTokenIds }: Pick<OryxConfig, "eosTokenIds">,
+  generation: GenerationConfig | undefined,
+): readonly number[] {
+  return generation?.eosTokenIds.length ? generation.eosTokenIds : eosTokenIds;
+}
+
 const count = (max: number) => z.int().positive().max(max);
 const width = count(LIMITS.modelWidth);
 const tokenId = z

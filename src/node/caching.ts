@@ -8,6 +8,7 @@ import { type ByteCache, type Caching, MemoryCache, TwoCaches } from "../engine/
 import { installedLibrary } from "../runtime/node/library.ts";
 import type { Device, RuntimeModel } from "../runtime/session.ts";
 import { CacheFolder } from "./cache-folder.ts";
+import { versions } from "./computed-by.ts";
 import { ContentHashes, type Identity, identityOf } from "./content.ts";
 
 /** Where to keep what was made of images and videos, and how much of it. */
@@ -70,7 +71,7 @@ function once<T>(work: (signal?: AbortSignal) => Promise<T>): (signal?: AbortSig
 
 /**
  * Hash of all that decides a model's results to the last bit: its graphs, which tell shapes, storage and the type of
- * the cache; its weights; the library and the processor. Threads are not among it: they share out rows, not sums.
+ * the cache; its weights; the library, the processor and the versions of all that computes. Threads are not among it: they share out rows, not sums.
  * @returns undefined when a file is not what was loaded
  */
 async function modelHash(
@@ -79,7 +80,9 @@ async function modelHash(
   hashes: ContentHashes,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  const hash = createHash("sha256").update(JSON.stringify([device, process.arch, cpus()[0]?.model]));
+  const hash = createHash("sha256").update(
+    JSON.stringify([device, process.arch, cpus()[0]?.model, versions()]),
+  );
   const library = await hashes.file(libraryPath, { signal });
   if (library === undefined) return undefined;
   hash.update(library);

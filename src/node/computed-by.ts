@@ -19,7 +19,7 @@ export function computedBy(graphs: ModelGraphs, threads: number | undefined): st
     threads ?? "default",
   ];
   const hash = createHash("sha256").update(
-    JSON.stringify([...machine, libraryPath, process.version, packageVersion()]),
+    JSON.stringify([...machine, libraryPath, process.version, versions()]),
   );
   for (const { onnx, weights } of [...vision, ...language]) {
     hash.update(onnx);
@@ -28,7 +28,12 @@ export function computedBy(graphs: ModelGraphs, threads: number | undefined): st
   return hash.digest("hex");
 }
 
-function packageVersion(): string {
+/**
+ * This package's version and those of what it stands on, all of them pinned: between two releases the same input may
+ * give other bits, be it in a kernel, in a decoder of films or in how pictures are prepared.
+ */
+export function versions(): string {
   const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
+  const { version, dependencies } = JSON.parse(text) as { version: string; dependencies: object };
+  return JSON.stringify([version, dependencies]);
 }

@@ -4,6 +4,7 @@ import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
 import type { SamplingOptions } from "../engine/sampler.ts";
 import { SpeedCache } from "../engine/speed-cache.ts";
+import { endIds } from "../model/config.ts";
 import type { KvType } from "../model/oryx.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
@@ -156,8 +157,7 @@ function checkCount(name: string, value: number, most: number): void {
 /** The model's own end tokens; a turn's end always is one, whatever the folder says. */
 export function stopIds({ checkpoint, tokenizer }: OpenModel): ReadonlySet<number> {
   const { generation, config } = checkpoint;
-  const ids = generation?.eosTokenIds.length ? generation.eosTokenIds : config.eosTokenIds;
-  return new Set([...ids, tokenizer.special("<|im_end|>")]);
+  return new Set([...endIds(config, generation), tokenizer.special("<|im_end|>")]);
 }
 
 /** Greedy unless a temperature is asked for; then the model's own defaults fill in what the request leaves open. */

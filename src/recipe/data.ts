@@ -27,7 +27,7 @@ export interface StageDataSpec {
   style: TrainingStyle;
   views: ViewLimits;
   maxTokens: number;
-  /** Of the stage: nothing that it draws is drawn in another stage. */
+  /** Of the stage: another stage draws other examples, but for a chance of one in 2^18 for two sources. */
   seed: number;
 }
 
@@ -68,7 +68,7 @@ export async function stageDataSpec(
   };
 }
 
-/** A seed that the recipe's other stages do not have. */
+/** A seed of its own for each stage of each recipe. */
 function stageSeed(seed: number, stage: string): number {
   return createHash("sha256")
     .update(JSON.stringify([seed, stage]))

@@ -1,9 +1,10 @@
 import { OryxError } from "../core/errors.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { PATCH, type VisionShape } from "../model/vit.ts";
+import { connectorOperations, languageOperations, towerOperations } from "../model/cost.ts";
 import { PARTS, type Part } from "../train/arena.ts";
 import { arrange, type ModelShape } from "../train/parameters.ts";
+import { backwardPasses, type Shares, sharesOf } from "../train/passes.ts";
 import { partOf } from "../train/selection.ts";
 import type { Stage } from "./schema.ts";
 
@@ -44,6 +45,8 @@ export interface EstimateInput {
   examples: number;
   steps: number;
   example: ExampleCost;
+  /** Runs of the model at a time on one machine. */
+  lanes: number;
 }
 
 export interface Machines {
@@ -59,10 +62,10 @@ const KEPT_OF_MLP = 4;
 
 /** @throws OryxError `bad_option` when the stage trains something that the model does not have */
 export function estimateStage(input: EstimateInput, machines: Machines): StageEstimate {
-  const { stage, model, examples, steps, example } = input;
-  const { parameters, trained } = countParameters(model, stage);
+  const { stage, model, examples, steps, example, lanes } = input;
+  const { parameters, trained, shares } = countParameters(model, stage);
   const seen = steps * stage.batch;
-  const operations = seen * exampleOperations(model, trained, example);
+  const operations = seen * exampleOperations(model, shares, example);
   const speed = machines.operationsPerSecond;
   return {
     stage: stage.name,
@@ -75,25 +78,31 @@ export function estimateStage(input: EstimateInput, machines: Machines): StageEs
     tokens: seen * example.tokens,
     operations,
     memory: {
-      ...arenaBytes({ parameters, trained }),
-      activations: activationBytes(model.config.language, stage, example),
+      ...arenaBytes({ parameters, trained }, lanes),
+      activations: lanes * activationBytes(model.config.language, stage, example),
     },
     seconds: speed === undefined ? undefined : operations / (speed * machines.count),
   };
 }
 
-/** Bytes that a stage's weights, gradients and moments take, whatever its examples are. */
-function arenaBytes({ parameters, trained }: Pick<StageEstimate, "parameters" | "trained">) {
+/**
+ * Bytes that a stage's weights, gradients and moments take, whatever its examples are: beside the sums of gradients,
+ * each lane has its own, which are added to them.
+ */
+function arenaBytes({ parameters, trained }: Pick<StageEstimate, "parameters" | "trained">, lanes: number) {
   const [all, learnt] = [FLOAT_BYTES * sum(parameters), FLOAT_BYTES * sum(trained)];
-  return { weights: all, gradients: learnt, optimiser: 2 * learnt };
+  return { weights: all, gradients: (1 + lanes) * learnt, optimiser: 2 * learnt };
 }
 
 /**
  * Sees to it that a stage's weights, gradients and moments fit into memory, before any is taken.
  * @param available bytes @throws OryxError `out_of_memory`, `bad_option`
  */
-export function requireMemory(stage: Stage, model: ModelShape, available: number): void {
-  const { weights, gradients, optimiser } = arenaBytes(countParameters(model, stage));
+export function requireMemory(
+  { stage, model, lanes }: Pick<EstimateInput, "stage" | "model" | "lanes">,
+  available: number,
+): void {
+  const { weights, gradients, optimiser } = arenaBytes(countParameters(model, stage), lanes);
   const needed = weights + gradients + optimiser;
   if (needed <= available) return;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
@@ -105,7 +114,7 @@ export function requireMemory(stage: Stage, model: ModelShape, available: number
   );
 }
 
-/** Elements of each part, LoRA's factors included, and of those the trained ones. */
+/** Elements of each part, LoRA's factors included, of those the trained ones, and the share of matrices among them. */
 function countParameters(model: ModelShape, { train, lora }: Stage) {
   const { shapes, selected } = arrange(model, { trained: train, lora });
   const parameters = { tower: 0, connector: 0, language: 0 };
@@ -114,58 +123,23 @@ function countParameters(model: ModelShape, { train, lora }: Stage) {
     parameters[partOf(name)] += elementCount(dims);
     if (selected.has(name)) trained[partOf(name)] += elementCount(dims);
   }
-  return { parameters, trained };
+  return { parameters, trained, shares: sharesOf(shapes, (name) => selected.has(name)) };
 }
 
-/**
- * Operations of one example: forward, what is computed again for the backward pass, the gradients that lead
- * back to the first trained part, and those of trained weights. Each of these takes what the forward pass does.
- */
+/** Operations of one example: forward, and backward where something is learnt. */
 function exampleOperations(
-  { config, visionShape, compressorWidth }: ModelShape,
-  trained: Readonly<Record<Part, number>>,
-  example: ExampleCost,
+  { config: { language }, visionShape, compressorWidth }: ModelShape,
+  shares: Shares,
+  { tokens, labels, patches, pictures }: ExampleCost,
 ): number {
-  const isTrainedPart = (part: Part) => (trained[part] > 0 ? 1 : 0);
-  const [tower, connector, language] = PARTS.map(isTrainedPart) as [number, number, number];
-  const passes = {
-    tower: 1 + 3 * tower,
-    connector: 1 + (tower || connector) * (1 + tower) + connector,
-    language: 1 + 1 + language,
-  };
+  const backward = backwardPasses(shares);
+  const widths = { width: visionShape.width, compressorWidth, hiddenSize: language.hiddenSize };
+  const each = pictures > 0 ? patches / pictures : 0;
   return (
-    passes.tower * towerOperations(visionShape, example) +
-    passes.connector * connectorOperations(visionShape.width, compressorWidth, config.language, example) +
-    passes.language * languageOperations(config.language, example)
+    (1 + backward.tower) * towerOperations(visionShape, pictures, each) +
+    (1 + backward.connector) * connectorOperations(widths, patches, Math.min(patches, tokens)) +
+    (1 + backward.language) * languageOperations(language, { tokens, pairs: tokens ** 2, predicted: labels })
   );
-}
-
-function towerOperations(
-  { width, blocks, mlpWidth }: VisionShape,
-  { patches, pictures }: ExampleCost,
-): number {
-  const weights = blocks * (4 * width * width + 2 * width * mlpWidth) + 3 * PATCH * PATCH * width;
-  const scores = pictures > 0 ? (4 * blocks * width * patches * patches) / pictures : 0;
-  return 2 * patches * weights + scores;
-}
-
-function connectorOperations(
-  width: number,
-  compressorWidth: number,
-  { hiddenSize }: LanguageConfig,
-  { patches, tokens }: ExampleCost,
-): number {
-  const regions = Math.min(patches, tokens);
-  const projector = width * hiddenSize + hiddenSize * hiddenSize;
-  return 2 * compressorWidth * width * (patches + regions) + 2 * regions * projector;
-}
-
-function languageOperations(c: LanguageConfig, { tokens, labels }: ExampleCost): number {
-  const attention = c.hiddenSize * c.headDim * 2 * (c.heads + c.kvHeads);
-  const layers = c.layers * (attention + 3 * c.hiddenSize * c.intermediateSize);
-  // Scores are computed for the whole square, and masked.
-  const scores = 4 * c.layers * c.heads * c.headDim * tokens * tokens;
-  return 2 * tokens * layers + 2 * labels * c.hiddenSize * c.vocabSize + scores;
 }
 
 /** What a micro-batch of the language model keeps until its backward pass is done. The tower's is smaller. */

@@ -18,8 +18,13 @@ export interface Plan {
   stages: StageEstimate[];
 }
 
-/** Examples that are made to find out what one takes on average: the world draws them quickly. */
+/** Of machines that are not known: a run of a real size fills one alone. */
+const LANES = 1;
+
+/** Examples of a stage that are made to find out what one takes on average: the world draws them quickly. */
 const SAMPLES = { world: 24, records: 8 } as const;
+/** Of each source at least. */
+const LEAST_SAMPLES = 4;
 
 /**
  * Reckons what each stage takes. Records count as the recipe estimates them, and nothing of them is read; without an
@@ -38,7 +43,7 @@ export async function planRecipe(
     const model = await readModelConfig(recipe, modelOf(recipe, stage));
     const { examples, example } = await costOfStage(recipe, stage, resolve);
     const steps = stepsOf(stage, examples);
-    estimates.push(estimateStage({ stage, model, examples, steps, example }, machines));
+    estimates.push(estimateStage({ stage, model, examples, steps, example, lanes: LANES }, machines));
   }
   return { recipe: recipe.name, machines, stages: estimates };
 }
@@ -56,9 +61,8 @@ async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel):
     const isSampled =
       source.from === "world" || (source.estimate === undefined && (await isThere(recipe, source)));
     const one = { ...stage, data: [source] };
-    costs.push(
-      isSampled ? await sampledCost(recipe, one, source.from, resolve) : estimatedCost(source, stage),
-    );
+    const samples = Math.max(LEAST_SAMPLES, Math.ceil(SAMPLES[source.from] / stage.data.length));
+    costs.push(isSampled ? await sampledCost(recipe, one, samples, resolve) : estimatedCost(source, stage));
   }
   const examples = costs.reduce((sum, cost) => sum + cost.examples, 0);
   const example = { tokens: 0, labels: 0, patches: 0, pictures: 0 };
@@ -85,11 +89,11 @@ function estimatedCost({ file, count, estimate }: RecordsSource, { maxTokens }: 
   return { examples: count, example: estimate ?? guess };
 }
 
-/** The mean over some examples of a stage of one source, without those that a run would skip. */
+/** The mean over so many examples of a stage of one source, without those that a run would skip. */
 async function sampledCost(
   recipe: Recipe,
   stage: Stage,
-  from: StageData["from"],
+  samples: number,
   resolve: ResolveModel,
 ): Promise<Cost> {
   const model = modelOf(recipe, stage);
@@ -97,7 +101,7 @@ async function sampledCost(
   const tokenizer = await tokenizerDirOf(recipe, model, resolve);
   const data = await openStageData(await stageDataSpec(recipe, stage, config, tokenizer));
   try {
-    const wanted = Math.min(SAMPLES[from], data.length);
+    const wanted = Math.min(samples, data.length);
     const costs: ExampleCost[] = [];
     let fault = "";
     for (let i = 0; i < wanted; i++) {

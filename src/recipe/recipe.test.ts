@@ -155,6 +155,18 @@ describe("a recipe", () => {
       { stages: [{ ...stage, data: [{ from: "world", kinds: { smell: 1 }, count: 1 }] }] },
       /smell/,
     ],
+    [
+      "frames of long films and no such film",
+      {
+        stages: [
+          {
+            ...stage,
+            data: [{ from: "world", kinds: { count: 1 }, needle: { frames: 100 }, count: 1 }],
+          },
+        ],
+      },
+      /"stages.0.data.0.needle".*add the kind needle/,
+    ],
     ["no kinds", { stages: [{ ...stage, data: [{ from: "world", kinds: {}, count: 1 }] }] }, /no kind/],
     ["no stages", { stages: [] }, /"stages"/],
     ["no models", { models: {} }, /models/],
@@ -241,6 +253,17 @@ describe("what a stage's outcome depends on", () => {
     expect(fingerprintOf(two({}, { rate: 0.5 }), 1, config)).not.toBe(fingerprintOf(two({}), 1, config));
     expect(fingerprintOf({ ...two({}), seed: 9 }, 0, config)).not.toBe(first);
     expect(fingerprintOf(two({}), 0, parseTestConfig(4))).not.toBe(first);
+  });
+
+  it("is how long its files of records are, and the models of its past, but no other", () => {
+    const first = fingerprintOf(two({}), 0, config, [100]);
+    expect(fingerprintOf(two({}), 0, config, [101])).not.toBe(first);
+    const models = (change: object, other: object) => ({
+      ...two({}),
+      models: { small: { ...two({}).models.small, ...change }, other },
+    });
+    expect(fingerprintOf(models({}, { config: "other" }) as never, 0, config, [100])).toBe(first);
+    expect(fingerprintOf(models({ config: "elsewhere" }, {}) as never, 0, config, [100])).not.toBe(first);
   });
 
   it("gives as many steps as cover its epochs", () => {

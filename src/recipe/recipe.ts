@@ -129,15 +129,25 @@ export async function readModelConfig(recipe: Recipe, model: Model): Promise<Mod
  * What a stage's outcome depends on: everything up to and with it. A run may go on with a recipe whose later stages
  * were changed, and must not with one whose past was.
  * @param until number of the stage @param config of its model, as a file of the recipe has it
+ * @param files bytes of the stage's files of records
  */
 export function fingerprintOf(
   { recipe, seed, models, stages }: RawRecipe,
   until: number,
   config: OryxConfig,
+  files: readonly number[] = [],
 ): string {
   const past = stages.slice(0, until + 1).map(({ about: _, microTokens: __, ...stage }) => stage);
-  const facts = JSON.stringify({ recipe, seed, models, past, config });
+  const used = [...new Set(past.map(({ model }) => model as string))].map((name) => [name, models[name]]);
+  const facts = JSON.stringify({ recipe, seed, models: used, past, config, files });
   return createHash("sha256").update(facts).digest("hex").slice(0, 32);
+}
+
+/** Bytes of each file of records that a stage learns from; 0 where there is none. */
+export async function recordBytes(recipe: Recipe, stage: Stage): Promise<number[]> {
+  const files = stage.data.flatMap((data) => (data.from === "records" ? [data.file] : []));
+  const found = files.map((file) => stat(resolve(recipe.dir, file)).catch(() => undefined));
+  return (await Promise.all(found)).map((file) => file?.size ?? 0);
 }
 
 /** The fields that have a value. */

@@ -184,6 +184,7 @@ describe("a run of a recipe", () => {
       done: true,
       state: { step: 1, updates: 1, skipped: { sample_too_long: skipped.length } },
     });
+    expect((await train("again", {}, short)).state.skipped).toEqual(outcome.state.skipped);
   });
 
   it.each<[string, object, RegExp]>([

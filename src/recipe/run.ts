@@ -4,17 +4,25 @@ import { OryxError } from "../core/errors.ts";
 import { type Batches, openBatches, type Skipped } from "../data/batches.ts";
 import { createNodeRuntime, nativeCallsAtOnce, physicalCores } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
-import { type ExportType, exportModel } from "../train/export.ts";
+import { exportModel } from "../train/export.ts";
 import { type Shares, shareOut } from "../train/lanes.ts";
 import { type Progress, trainStage } from "../train/loop.ts";
 import { DEFAULT_ADAMW } from "../train/optimiser.ts";
 import { Parameters } from "../train/parameters.ts";
 import type { Profile } from "../train/profile.ts";
-import { RunFolder, type RunState, restore } from "../train/run-folder.ts";
+import { RunFolder, type RunState, restore, restoreParameters } from "../train/run-folder.ts";
 import { Trainer } from "../train/step.ts";
 import { DATA_THREAD, openStageData, type StageDataSpec, stageDataSpec } from "./data.ts";
 import { requireMemory } from "./estimate.ts";
-import { fingerprintOf, modelOf, type Recipe, readModelConfig, stagesUntil, stepsOf } from "./recipe.ts";
+import {
+  fingerprintOf,
+  modelOf,
+  type Recipe,
+  readModelConfig,
+  recordBytes,
+  stagesUntil,
+  stepsOf,
+} from "./recipe.ts";
 import type { Stage } from "./schema.ts";
 import { carryParameters, type ResolveModel, startParameters, tokenizerDirOf } from "./start.ts";
 
@@ -37,6 +45,8 @@ export interface RunOptions {
   snapshotMs?: number | undefined;
   /** Snapshots that are kept; default 2. */
   keep?: number | undefined;
+  /** Called before a stage begins or goes on. */
+  onStage?: (stage: Stage) => Promise<void>;
   onProgress?: (progress: Progress) => void;
   /** Told what the run goes on from, and of each snapshot that was found damaged. */
   onNote?: (note: string) => void;
@@ -71,40 +81,72 @@ const MODEL_DIR = "model";
  *   `training_failed`, `disk`, and what models and data throw
  */
 export async function runRecipe(recipe: Recipe, options: RunOptions): Promise<RunOutcome> {
-  const { out, keep = 2, onNote = () => {} } = options;
   const stages = stagesUntil(recipe, options.lastStage);
-  const folder = await RunFolder.open(out, keep, ({ message }) =>
-    onNote(`warning: ${message}; going back to the one before`),
-  );
-  return running(recipe, folder, options, (run) => run.through(stages));
-}
-
-/**
- * Exports what the last snapshot of a run holds.
- * @throws OryxError `snapshot_damaged`, `recipe_invalid`, `disk`
- */
-export async function exportRun(recipe: Recipe, dir: string, options: RunOptions): Promise<RunState> {
-  const folder = await RunFolder.open(options.out, options.keep ?? 2);
-  return running(recipe, folder, options, (run) => run.exportLast(dir));
-}
-
-/** Does something with a run, and releases all that it holds. */
-async function running<T>(
-  recipe: Recipe,
-  folder: RunFolder,
-  options: RunOptions,
-  use: (run: Run) => Promise<T>,
-): Promise<T> {
+  const folder = await openFolder(options);
   const shares = shareOut(options.threads ?? physicalCores(), nativeCallsAtOnce());
   const runtime = await createNodeRuntime({ threads: shares.threads });
   const run = new Run(recipe, folder, runtime, { ...options, shares });
   try {
-    return await use(run);
+    return await run.through(stages);
   } finally {
     await run.close();
     await folder.close();
     await runtime.close();
   }
+}
+
+const openFolder = ({ out, keep = 2, onNote = () => {} }: RunOptions): Promise<RunFolder> =>
+  RunFolder.open(out, keep, ({ message }) => onNote(`warning: ${message}; going back to the one before`));
+
+/**
+ * Exports what the last snapshot of a run holds; nothing but its weights is loaded.
+ * @throws OryxError `snapshot_damaged`, `recipe_invalid`, `disk`
+ */
+export async function exportRun(recipe: Recipe, dir: string, options: RunOptions): Promise<RunState> {
+  const { resumed } = await openFolder(options);
+  if (resumed === undefined) {
+    const problem = `${options.out} has no snapshot`;
+    throw new OryxError("snapshot_damaged", problem, "train first, or name the folder of a run with --out");
+  }
+  const stage = await stageOf(recipe, resumed.facts, options.out);
+  const model = await readModelConfig(recipe, modelOf(recipe, stage));
+  const parameters = new Parameters(model, { trained: stage.train, lora: stage.lora });
+  await restoreParameters(resumed, parameters);
+  const runtime = await createNodeRuntime({ threads: options.threads ?? physicalCores() });
+  try {
+    await writeModel(dir, parameters, { recipe, stage, runtime, resolve: options.resolve });
+  } finally {
+    await runtime.close();
+  }
+  return resumed.facts;
+}
+
+interface Origin {
+  recipe: Recipe;
+  stage: Stage;
+  runtime: Runtime;
+  resolve: ResolveModel;
+}
+
+/** What is learnt so far, as a model folder. */
+async function writeModel(dir: string, parameters: Parameters, { recipe, stage, runtime, resolve }: Origin) {
+  const model = modelOf(recipe, stage);
+  const { path: configPath } = await readModelConfig(recipe, model);
+  const tokenizerDir = await tokenizerDirOf(recipe, model, resolve);
+  await exportModel(dir, parameters.merged(runtime), { configPath, tokenizerDir, type: recipe.weights });
+}
+
+/** The stage that a run stands in. @throws OryxError `recipe_invalid` when it is a run of another recipe */
+async function stageOf(recipe: Recipe, { stage: name, fingerprint }: RunState, out: string): Promise<Stage> {
+  const stage = recipe.stages.find((stage) => stage.name === name);
+  if (stage !== undefined && (await fingerprintAt(recipe, stage)) === fingerprint) return stage;
+  const problem = `${out} holds a run of another recipe, or of other records, which stands in stage ${name}`;
+  throw new OryxError("recipe_invalid", problem, "train into another folder with --out, or undo the change");
+}
+
+async function fingerprintAt(recipe: Recipe, stage: Stage): Promise<string> {
+  const { config } = await readModelConfig(recipe, modelOf(recipe, stage));
+  return fingerprintOf(recipe, recipe.stages.indexOf(stage), config, await recordBytes(recipe, stage));
 }
 
 type RunSettings = RunOptions & { shares: Shares };
@@ -127,7 +169,7 @@ class Run {
     this.#runtime = runtime;
     this.#options = options;
     this.#untilMs = performance.now() + (options.maxMs ?? Number.POSITIVE_INFINITY);
-    const { metricsBytes: _, ...facts } = folder.resumed?.facts ?? { ...NOTHING, metricsBytes: 0 };
+    const { metricsBytes: _, ...facts } = folder.resumed?.facts ?? { ...nothing(), metricsBytes: 0 };
     this.#state = { ...facts, shares: options.shares };
   }
 
@@ -137,6 +179,7 @@ class Run {
     for (const [i, stage] of stages.entries()) {
       if (i < first) continue;
       if (this.#stage !== stage) await this.#begin(stage);
+      await this.#options.onStage?.(stage);
       done = await this.#train(stage);
       if (!done) break;
     }
@@ -147,16 +190,6 @@ class Run {
     return { done, state: this.#state, model: isLast ? model : undefined, profile };
   }
 
-  async exportLast(dir: string): Promise<RunState> {
-    await this.#resume();
-    if (this.#trainer === undefined) {
-      const problem = `${this.#options.out} has no snapshot`;
-      throw new OryxError("snapshot_damaged", problem, "train first, or name the folder of a run with --out");
-    }
-    await this.#write(dir);
-    return this.#state;
-  }
-
   async close(): Promise<void> {
     await this.#trainer?.close();
   }
@@ -165,22 +198,11 @@ class Run {
   async #resume(): Promise<number> {
     const { resumed } = this.#folder;
     if (resumed === undefined) return 0;
-    const { stage: name, fingerprint, step, stageStep, shares: before } = resumed.facts;
-    const number = this.#recipe.stages.findIndex((stage) => stage.name === name);
-    const stage = this.#recipe.stages[number];
-    if (stage === undefined || (await this.#fingerprint(stage)) !== fingerprint) {
-      const problem = `${this.#options.out} holds a run of another recipe, which stands in stage ${name}`;
-      throw new OryxError(
-        "recipe_invalid",
-        problem,
-        "train into another folder with --out, or undo the change",
-      );
-    }
-    this.#trainer = await this.#load(stage);
-    this.#stage = stage;
-    await restore(resumed, this.#trainer);
+    const { step, stageStep, shares: before } = resumed.facts;
+    const stage = await stageOf(this.#recipe, resumed.facts, this.#options.out);
+    await restore(resumed, await this.#load(stage));
     const { shares, onNote } = this.#options;
-    onNote?.(`going on at step ${step} (stage ${name}, step ${stageStep})`);
+    onNote?.(`going on at step ${step} (stage ${stage.name}, step ${stageStep})`);
     if (before !== undefined && (before.lanes !== shares.lanes || before.threads !== shares.threads)) {
       const told = ({ lanes, threads }: Shares) => `${lanes + threads - 1} in ${lanes} lanes`;
       onNote?.(
@@ -188,38 +210,36 @@ class Run {
           "not end with the same bits as without the interruption",
       );
     }
-    return number;
+    return this.#recipe.stages.indexOf(stage);
   }
 
   /** Sets up a stage that follows another, or is the first. */
   async #begin(stage: Stage): Promise<void> {
-    const [before, stageBefore] = [this.#trainer, this.#stage];
-    const trainer = await this.#load(stage);
+    const [before, stageBefore] = [this.#trainer?.parameters, this.#stage];
+    // Gradients and moments of the stage before make room for those of this one.
+    await this.#trainer?.close();
+    this.#trainer = undefined;
+    const { parameters } = await this.#load(stage, before);
     const [runtime, { resolve }] = [this.#runtime, this.#options];
     if (before !== undefined && stageBefore?.model === stage.model) {
-      trainer.parameters.initialise(this.#recipe.seed);
-      await carryParameters(before.parameters, trainer.parameters, runtime);
+      parameters.initialise(this.#recipe.seed);
+      await carryParameters(before, parameters, runtime);
     } else {
-      const start = { resolve, before: before?.parameters, runtime };
-      await startParameters(trainer.parameters, this.#recipe, modelOf(this.#recipe, stage), start);
+      const start = { resolve, before, runtime };
+      await startParameters(parameters, this.#recipe, modelOf(this.#recipe, stage), start);
     }
-    await before?.close();
-    this.#trainer = trainer;
-    this.#stage = stage;
-    const fingerprint = await this.#fingerprint(stage);
+    const fingerprint = await fingerprintAt(this.#recipe, stage);
     this.#state = { ...this.#state, stage: stage.name, stageStep: 0, updates: 0, fingerprint };
   }
 
-  async #fingerprint(stage: Stage): Promise<string> {
-    const { config } = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
-    return fingerprintOf(this.#recipe, this.#recipe.stages.indexOf(stage), config);
-  }
-
-  async #load(stage: Stage): Promise<Trainer> {
+  /** Makes a stage's trainer that of the run. @param before what is held meanwhile */
+  async #load(stage: Stage, before?: Parameters): Promise<Trainer> {
     const model = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
-    requireMemory(stage, model, totalmem());
+    const held = before ? before.trained.values.byteLength + before.frozen.values.byteLength : 0;
+    const { lanes } = this.#options.shares;
+    requireMemory({ stage, model, lanes }, totalmem() - held);
     const parameters = new Parameters(model, { trained: stage.train, lora: stage.lora });
-    return Trainer.load(parameters, this.#runtime, {
+    const trainer = await Trainer.load(parameters, this.#runtime, {
       adamw: {
         ...DEFAULT_ADAMW,
         rates: stage.rates,
@@ -229,8 +249,11 @@ class Run {
         muon: stage.muon,
       },
       tokensPerRun: stage.microTokens,
-      lanes: this.#options.shares.lanes,
+      lanes,
     });
+    this.#trainer = trainer;
+    this.#stage = stage;
+    return trainer;
   }
 
   async #train(stage: Stage): Promise<boolean> {
@@ -283,17 +306,10 @@ class Run {
     });
   }
 
-  /** What is learnt so far, as a model folder. */
-  async #write(dir: string): Promise<void> {
-    const stage = this.#stage as Stage;
-    const { path } = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+  #write(dir: string): Promise<void> {
     const { parameters } = this.#trainer as Trainer;
-    const type: ExportType = this.#recipe.weights;
-    await exportModel(dir, parameters.merged(this.#runtime), {
-      configPath: path,
-      tokenizerDir: await this.#tokenizerDir(stage),
-      type,
-    });
+    const origin = { recipe: this.#recipe, stage: this.#stage as Stage, runtime: this.#runtime };
+    return writeModel(dir, parameters, { ...origin, resolve: this.#options.resolve });
   }
 
   #tokenizerDir(stage: Stage): Promise<string> {
@@ -302,7 +318,7 @@ class Run {
 }
 
 /** Where a run begins. */
-const NOTHING: RunState = {
+const nothing = (): RunState => ({
   step: 0,
   stage: "",
   stageStep: 0,
@@ -311,4 +327,4 @@ const NOTHING: RunState = {
   skipped: {},
   tokens: 0,
   seconds: 0,
-};
+});

@@ -27,24 +27,29 @@ const estimate = z.strictObject({
   pictures: z.number().nonnegative().max(1e6),
 });
 
-const worldData = z.strictObject({
-  from: z.literal("world"),
-  /** Kinds of questions, with their weights. */
-  kinds: z.partialRecord(z.enum(KINDS), z.number().positive().max(1e6)).refine(isFilled, "names no kind"),
-  /** Bounds on images: things in one, and pixels of a side. */
-  easy: z
-    .strictObject({
-      things: upTo(5),
-      side: z.int().min(64).max(512),
-      texts: z.number().min(0).max(1).optional(),
-      letters: z.number().min(0).max(1).optional(),
-    })
-    .optional(),
-  /** Of long films: how many frames each has. Default: drawn at random. */
-  needle: z.strictObject({ frames: z.int().min(LONG_FRAMES.least).max(LONG_FRAMES.most) }).optional(),
-  /** Examples of one epoch. */
-  count: amount,
-});
+const worldData = z
+  .strictObject({
+    from: z.literal("world"),
+    /** Kinds of questions, with their weights. */
+    kinds: z.partialRecord(z.enum(KINDS), z.number().positive().max(1e6)).refine(isFilled, "names no kind"),
+    /** Bounds on what is shown; see the world's `Easy`. */
+    easy: z
+      .strictObject({
+        things: upTo(5),
+        side: z.int().min(64).max(512),
+        texts: z.number().min(0).max(1).optional(),
+        letters: z.number().min(0).max(1).optional(),
+      })
+      .optional(),
+    /** Of long films: how many frames each has. Default: drawn at random. */
+    needle: z.strictObject({ frames: z.int().min(LONG_FRAMES.least).max(LONG_FRAMES.most) }).optional(),
+    /** Examples of one epoch. */
+    count: amount,
+  })
+  .refine(({ kinds, needle }) => needle === undefined || kinds.needle !== undefined, {
+    path: ["needle"],
+    message: "is about long films, and kinds has none: add the kind needle",
+  });
 
 const recordsData = z.strictObject({
   from: z.literal("records"),

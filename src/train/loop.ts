@@ -86,7 +86,7 @@ async function takeStep(
   pace: Pace,
 ): Promise<void> {
   for (const sample of skipped) {
-    state.skipped[sample.code] = (state.skipped[sample.code] ?? 0) + 1;
+    state.skipped = { ...state.skipped, [sample.code]: (state.skipped[sample.code] ?? 0) + 1 };
     onSkipped(sample);
   }
   const rate = learningRate(schedule, state.stageStep);

@@ -1,7 +1,4 @@
 import { OryxError } from "../core/errors.ts";
-import type { LanguageConfig } from "../model/config.ts";
-import type { Part } from "./arena.ts";
-import type { Parameters } from "./parameters.ts";
 
 /** What the time of a step goes to. */
 export const PHASES = [
@@ -43,58 +40,6 @@ export class Profile {
   /** Billions of operations a second. */
   get gflops(): number {
     return this.flops / 1e6 / this.totalMs;
-  }
-}
-
-/** Parameters that are looked up in or added, or counted apart: the output layer computes only what is predicted. */
-const TABLES = /pos_embed|embed_tokens|lm_head/;
-
-/** Multiplications and additions of each link, to estimate what a step computes. */
-export class Costs {
-  readonly #perToken: Record<Part, number>;
-  readonly #trained: Record<Part, number>;
-  readonly #head: number;
-  readonly #config: LanguageConfig;
-  readonly #vision: { width: number; blocks: number };
-
-  constructor(parameters: Parameters) {
-    const { config, visionShape } = parameters.model;
-    const perToken = { tower: 0, connector: 0, language: 0 };
-    const trained = { ...perToken };
-    for (const { layout } of [parameters.trained, parameters.frozen]) {
-      for (const { name, part, size, decays } of layout.slots.values()) {
-        if (!decays || TABLES.test(name)) continue;
-        perToken[part] += 2 * size;
-        if (layout === parameters.trained.layout) trained[part] += 2 * size;
-      }
-    }
-    this.#trained = trained;
-    this.#perToken = perToken;
-    this.#config = config.language;
-    this.#head = 2 * config.language.vocabSize * config.language.hiddenSize;
-    this.#vision = visionShape;
-  }
-
-  /** Forward passes that a backward graph is worth: one forward, one for inputs, one for what is trained of the weights. */
-  backward(part: Part): number {
-    return 2 + this.#trained[part] / this.#perToken[part];
-  }
-
-  /** One forward pass over n pictures of so many patches. */
-  tower(n: number, patches: number): number {
-    const { width, blocks } = this.#vision;
-    return n * patches * (this.#perToken.tower + 4 * blocks * width * patches);
-  }
-
-  /** One forward pass; most of it is spent on what is left after compression. */
-  connector(regions: number): number {
-    return regions * this.#perToken.connector;
-  }
-
-  /** One forward pass over places in sequences of one length, of which some are predicted. */
-  language(places: number, length: number, chosen: number): number {
-    const { layers, heads, headDim } = this.#config;
-    return places * (this.#perToken.language + 4 * layers * heads * headDim * length) + chosen * this.#head;
   }
 }
 

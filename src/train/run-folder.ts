@@ -3,6 +3,7 @@ import type { OryxError } from "../core/errors.ts";
 import { makeFolder, onDisk } from "../files/disk.ts";
 import { writeCurves } from "./curves.ts";
 import { type Metric, MetricsLog, readMetrics } from "./metrics.ts";
+import type { Parameters } from "./parameters.ts";
 import { newestSnapshot, type Snapshot, type SnapshotFacts, saveSnapshot } from "./snapshot.ts";
 import type { Trainer } from "./step.ts";
 
@@ -82,12 +83,15 @@ const SNAPSHOTS = "snapshots";
 const METRICS = "metrics.jsonl";
 
 /** Puts parameters and optimiser where a snapshot has them. @throws OryxError `snapshot_damaged` */
-export async function restore(snapshot: Snapshot, trainer: Trainer): Promise<void> {
-  const { trained, frozen } = trainer.parameters;
-  const { optimiser } = trainer;
-  await snapshot.read("trained", trained.values);
-  await snapshot.read("frozen", frozen.values);
+export async function restore(snapshot: Snapshot, { parameters, optimiser }: Trainer): Promise<void> {
+  await restoreParameters(snapshot, parameters);
   await snapshot.read("first", optimiser.first.values);
   await snapshot.read("second", optimiser.second.values);
   optimiser.step = snapshot.facts.updates;
+}
+
+/** @throws OryxError `snapshot_damaged` */
+export async function restoreParameters(snapshot: Snapshot, { trained, frozen }: Parameters): Promise<void> {
+  await snapshot.read("trained", trained.values);
+  await snapshot.read("frozen", frozen.values);
 }

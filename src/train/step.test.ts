@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Example } from "../data/example.ts";
+import { estimateStage } from "../recipe/estimate.ts";
+import { costOf } from "../recipe/plan.ts";
+import type { Stage } from "../recipe/schema.ts";
 import { createNodeRuntime } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
 import { readExamples } from "../verify/train.ts";
@@ -137,6 +140,30 @@ describe("a training step", () => {
     expect(once.loss).toBeCloseTo(each.loss, 6);
     expect(relative(once.gradients, each.gradients.values)).toBeLessThan(1e-5);
     expect(once.flops).toBeLessThan(0.8 * each.flops);
+  });
+
+  it.each<[string, Training]>([
+    ["everything", { trained: ALL }],
+    ["the connector", { trained: ["connector"] }],
+    ["the language model", { trained: ["language"] }],
+    ["corrections of the language model", { trained: ["connector"], lora: { rank: 2, alpha: 2 } }],
+  ])("computes what a plan says where %s is learnt", async (_, chosen) => {
+    const example = examples[0] as Example;
+    const stage = { train: chosen.trained, lora: chosen.lora, batch: 1, maxTokens: 4096, microTokens: 4096 };
+    const one = { stage: stage as unknown as Stage, model: checkpoint, examples: 1, steps: 1, lanes: 1 };
+    const machine = { count: 1, operationsPerSecond: undefined };
+    const { operations } = estimateStage({ ...one, example: costOf(example) }, machine);
+    const flops = await training(
+      chosen,
+      async (trainer) => {
+        await trainer.gradients([example]);
+        return trainer.profile.flops;
+      },
+      { tokensPerRun: 4096 },
+    );
+    // A plan takes all pictures for as large as they are on average, so larger ones' attention is more than it says.
+    expect(flops / operations).toBeGreaterThan(1);
+    expect(flops / operations).toBeLessThan(1.15);
   });
 
   it("is the same in small runs as in large ones", async () => {

@@ -2,6 +2,7 @@ import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { scalar, type TensorData } from "../core/tensor.ts";
 import type { Example } from "../data/example.ts";
 import type { Graph } from "../graph/tensor.ts";
+import { connectorOperations, languageOperations, towerOperations } from "../model/cost.ts";
 import { PATCH } from "../model/vit.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { OutputTarget, Runtime, Session } from "../runtime/session.ts";
@@ -11,8 +12,9 @@ import { languageInputs, microBatches, type Sequence, sequenceOf } from "./batch
 import { inLanes } from "./lanes.ts";
 import { AdamW, type AdamWOptions, DEFAULT_ADAMW } from "./optimiser.ts";
 import type { Parameters } from "./parameters.ts";
+import { backwardPasses, sharesOf } from "./passes.ts";
 import { type PicturePlan, type PictureRun, pixelsOf, planPictures } from "./pictures.ts";
-import { Costs, checkLoss, Profile } from "./profile.ts";
+import { checkLoss, Profile } from "./profile.ts";
 import {
   connectorBackward,
   connectorForward,
@@ -91,7 +93,8 @@ export class Trainer {
   profile = new Profile();
   readonly #runtime: Runtime;
   readonly #sums: GradientSums;
-  readonly #costs: Costs;
+  /** Forward passes that a backward run of each part is worth. */
+  readonly #backward: Readonly<Record<Part, number>>;
   readonly #limits: { tokens: number; patches: number; lanes: number };
   readonly #sessions = new Map<GraphName, Promise<Loaded>>();
 
@@ -106,7 +109,8 @@ export class Trainer {
     this.optimiser = optimiser;
     this.#runtime = runtime;
     this.#sums = sums;
-    this.#costs = new Costs(parameters);
+    const shapes = parameters.names().map((name) => [name, parameters.tensor(name).shape] as const);
+    this.#backward = backwardPasses(sharesOf(shapes, (name) => parameters.trained.has(name)));
     this.#limits = { tokens: tokensPerRun, patches: patchesPerRun, lanes };
   }
 
@@ -213,8 +217,7 @@ export class Trainer {
     };
     await inLanes(plan.runs, this.#limits.lanes, see, (inputs, run) => {
       seen.push({ run, inputs });
-      const [n, patches] = [run.pictures.length, run.height * run.width];
-      this.profile.flops += this.#costs.tower(n, patches) + this.#costs.connector(n * run.rows);
+      this.profile.flops += this.#operations("tower", run) + this.#operations("connector", run);
     });
     return seen;
   }
@@ -242,8 +245,10 @@ export class Trainer {
     await inLanes(batches, this.#limits.lanes, read, async ({ fed, target, loss, gradients }) => {
       total += floats(loss)[0] as number;
       checkLoss(total);
-      const cost = this.#costs.language(fed.n * fed.length, fed.length, fed.inputs.chosen.data.length);
-      this.profile.flops += (backward ? this.#costs.backward("language") : 1) * cost;
+      const [tokens, predicted] = [fed.n * fed.length, fed.inputs.chosen.data.length];
+      const work = { tokens, pairs: tokens * fed.length, predicted };
+      const once = languageOperations(this.parameters.model.config.language, work);
+      this.profile.flops += (backward ? 1 + this.#backward.language : 1) * once;
       if (gradients) visual.addAt(fed.visual, floats(gradients));
       await this.#take("language", target);
     });
@@ -277,12 +282,19 @@ export class Trainer {
     await inLanes(seen, this.#limits.lanes, lookBack, async (targets, { run }) => {
       await this.#take("connector", targets.connector);
       await this.#take("tower", targets.tower);
-      const [n, patches] = [run.pictures.length, run.height * run.width];
-      this.profile.flops += this.#costs.backward("connector") * this.#costs.connector(n * run.rows);
-      if (towerIsTrained) {
-        this.profile.flops += this.#costs.backward("tower") * this.#costs.tower(n, patches);
-      }
+      for (const part of ["connector", "tower"] as const)
+        this.profile.flops += this.#backward[part] * this.#operations(part, run);
     });
+  }
+
+  /** Of one forward pass over a run of pictures. */
+  #operations(part: "tower" | "connector", { pictures, height, width, rows }: PictureRun): number {
+    const { config, visionShape, compressorWidth } = this.parameters.model;
+    const [n, patches] = [pictures.length, height * width];
+    if (part === "tower") return towerOperations(visionShape, n, patches);
+    const { hiddenSize } = config.language;
+    const widths = { width: visionShape.width, compressorWidth, hiddenSize };
+    return connectorOperations(widths, n * patches, n * rows);
   }
 
   /** Where a run of a part writes its gradients; nothing where the part is frozen. */

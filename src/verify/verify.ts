@@ -1,5 +1,6 @@
 import { OryxError } from "../core/errors.ts";
 import { loadModel } from "../engine/load.ts";
+import { endIds } from "../model/config.ts";
 import { createNodeRuntime, type NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { openTokenizer } from "../weights/tokenizer.ts";
@@ -61,6 +62,6 @@ export async function loadVerified(
   const { config, generation } = checkpoint;
   const tokenizer = await openTokenizer(checkpoint.dir);
   const { decoder, encoder } = await loadModel(runtime, { ...checkpoint, config: config.language });
-  const stopIds = new Set(generation?.eosTokenIds ?? config.eosTokenIds);
+  const stopIds = new Set(endIds(config, generation));
   return { decoder, encoder, runtime, tokenizer, style: config.family, stopIds };
 }

@@ -46,12 +46,12 @@ export type Split = "train" | "heldout";
 
 /**
  * Bounds for a model that begins from nothing. Films of an easy world have a frame for each slide or step and no
- * other; its long films have 5 to 12 frames for each thing, its tables one or two views.
+ * other; its long films have 5 to 12 frames times `things`, and its tables one or two views.
  */
 export interface Easy {
   /** Objects and texts of an image, slides of a film or steps of a recording, at most; from 1. */
   things: number;
-  /** Pixels of a side at most, from 64. */
+  /** Pixels of a side of an image, slide, motion film or recording at most, from 64. */
   side: number;
   /**
    * How likely a slide, or an image that needs none, shows letters, a word or a number, from 0 to 1. Default about

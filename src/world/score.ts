@@ -1,3 +1,4 @@
+import { isSameAnswer, normalised } from "../text/words.ts";
 import { LETTERS } from "./language.ts";
 import type { WorldTurn } from "./sample.ts";
 
@@ -23,23 +24,17 @@ export function score(turn: WorldTurn, answer: string): Score {
     }
     case "steps": {
       const steps = stepsOf(turn.answer);
-      const same = normalised(steps.join()) === normalised(stepsOf(answer).join());
-      return { correct: steps.length > 0 ? same : normalised(turn.answer) === normalised(answer) };
+      const isList = steps.length > 0;
+      return {
+        correct: isList
+          ? isSameAnswer(stepsOf(answer).join(), steps.join())
+          : isSameAnswer(answer, turn.answer),
+      };
     }
     default:
-      return { correct: normalised(turn.answer) === normalised(answer) };
+      return { correct: isSameAnswer(answer, turn.answer) };
   }
 }
-
-/** Lower case, without articles, quotes and punctuation at the end. */
-const normalised = (text: string): string =>
-  text
-    .toLowerCase()
-    .replace(/["'\u201c\u201d]/g, "")
-    .replace(/\b(a|an|the)\b/g, " ")
-    .replace(/\s+/g, " ")
-    .replace(/[\s.!]+$/, "")
-    .trim();
 
 /** "B. Because …", "B", "(b)" -> "B"; "a red star" is none. */
 const letterOf = (answer: string): string | undefined =>

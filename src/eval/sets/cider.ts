@@ -1,4 +1,5 @@
-import { counts, words } from "./words.ts";
+import { words } from "../../text/words.ts";
+import { counts } from "./words.ts";
 
 /** Runs of 1 to 4 words count. */
 const LONGEST_RUN = 4;

@@ -23,6 +23,9 @@ beforeAll(async () => {
     "tvqa/film/00002.jpg",
     "tvqa/film/00001.jpg",
     "film.txt",
+    "sta/walk.mp4",
+    "star/walk.mp4",
+    "star/run.mp4",
   ];
   for (const path of paths) {
     await mkdir(dirname(join(root, path)), { recursive: true });
@@ -64,6 +67,9 @@ describe("findMedia", () => {
     );
     expect(await find({ name: "video_2.mp4", folder: "perception" })).toBeUndefined();
     expect(await find("video_1.mp4")).toBe("several");
+    expect(await find({ name: "walk.mp4", folder: "sta" })).toBe("sta/walk.mp4");
+    expect(await find({ name: "walk.mp4", folder: "star" })).toBe("star/walk.mp4");
+    expect(await find({ name: "run.mp4", folder: "sta" })).toBeUndefined();
   });
 
   it("says when there is no such folder, and stops when aborted", async () => {

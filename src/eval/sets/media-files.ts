@@ -121,9 +121,8 @@ function fitOf(root: string, place: string, { name, folder }: MediaName): number
   const isFolder = place.endsWith(sep);
   const path = relative(root, place).split(sep).join("/");
   const isAlone = !path.includes("/"); // all sources may lie in one folder
-  if (folder !== undefined && !isAlone && !`${sep}${resolve(place)}`.includes(`${sep}${folder}`)) {
-    return undefined;
-  }
+  const folders = [basename(resolve(root)), ...path.split("/").slice(0, -1)];
+  if (folder !== undefined && !isAlone && !folders.includes(folder)) return undefined;
   const asked = name.split(/[\\/]/).filter((part) => part !== "" && part !== ".");
   const bare = [...asked.slice(0, -1), stemOf(name)].join("/");
   const stem = isFolder ? path : path.slice(0, path.length - extname(path).length);

@@ -31,7 +31,7 @@ export interface OpenQuestion extends About {
 export interface MediaName {
   /** A path, or a name that may lack its folder and extension. */
   name: string;
-  /** Part of the path by which it is told from others of the same name. */
+  /** A folder on its path, by which it is told from others of the same name. */
   folder?: string;
   /** The stretch of the video that the question is about, in seconds. */
   part?: { fromS: number; toS: number };

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { exactMatch, normalised, rougeL, tokenF1, words } from "./words.ts";
+import { normalised, words } from "../../text/words.ts";
+import { exactMatch, rougeL, tokenF1 } from "./words.ts";
 
 describe("measures of words", () => {
   it("take words without case and punctuation, and keep what is inside them", () => {
@@ -20,6 +21,8 @@ describe("measures of words", () => {
     expect(exactMatch("The brown chair.", ["table", "brown chair"])).toBe(1);
     expect(exactMatch("brown chairs", ["brown chair"])).toBe(0);
     expect(exactMatch("", ["chair"])).toBe(0);
+    expect(exactMatch("a", ["A"])).toBe(1);
+    for (const said of ["", ".", "the"]) expect(exactMatch(said, ["A"])).toBe(0);
   });
 
   it("give the F1 of shared words, each as often as it is in both", () => {

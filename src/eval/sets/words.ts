@@ -1,21 +1,10 @@
+import { isSameAnswer, normalised, words } from "../../text/words.ts";
+
 /** Measures of an answer in words against those that are right: each from 0 to 1, for the best of them. */
-
-/** Lower case, without articles and punctuation; words with one blank between them. */
-export const normalised = (text: string): string =>
-  words(text)
-    .filter((word) => !ARTICLES.has(word))
-    .join(" ");
-
-const ARTICLES: ReadonlySet<string> = new Set(["a", "an", "the"]);
-
-/** Words in lower case: letters and digits, with the hyphens, apostrophes and points inside them. */
-export const words = (text: string): string[] =>
-  text.toLowerCase().match(/[\p{L}\p{N}]+(?:[-'’.][\p{L}\p{N}]+)*/gu) ?? [];
 
 /** 1 when it is one of the right answers, whatever the case, the articles and the punctuation. */
 export function exactMatch(said: string, answers: readonly string[]): number {
-  const own = normalised(said);
-  return answers.some((answer) => normalised(answer) === own) ? 1 : 0;
+  return answers.some((answer) => isSameAnswer(said, answer)) ? 1 : 0;
 }
 
 /** Harmonic mean of the shares of words, each as often as it occurs, that are in both (as SQuAD's F1). */

@@ -23,9 +23,9 @@ export interface PlacedModel {
   onnx: Uint8Array;
   /** Root of the file system (or of a Windows drive) in which the weight files lie. */
   folder: string | undefined;
-  /** Weights that must be handed over in memory, by initializer name. */
   /** The files that it is read from, links resolved. */
   paths: ReadonlySet<string>;
+  /** Weights that must be handed over in memory, by initializer name. */
   inMemory: ReadonlyMap<string, StoredTensor & { bytes: Uint8Array }>;
 }
 
