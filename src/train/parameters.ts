@@ -62,19 +62,16 @@ export class Parameters {
 
   /**
    * Arranges them; all are zero.
-   * @param allocate memory for each arena; default: fresh, of this thread alone
    * @throws OryxError `bad_option` (a pattern that matches nothing, nothing to train), `out_of_memory`
    */
-  constructor(model: ModelShape, training: Training, allocate?: (length: number) => Float32Array) {
+  constructor(model: ModelShape, training: Training) {
     const { shapes, selected } = arrange(model, training);
     if (selected.size === 0) {
       throw new OryxError("bad_option", "nothing is trained", "name at least one part to train");
     }
     const all = [...shapes].map(([name, shape]) => ({ name, shape, part: partOf(name) }));
-    const arena = (trained: boolean) => {
-      const layout = new Layout(all.filter(({ name }) => selected.has(name) === trained));
-      return allocate ? new Arena(layout, allocate(layout.length)) : new Arena(layout);
-    };
+    const arena = (trained: boolean) =>
+      new Arena(new Layout(all.filter(({ name }) => selected.has(name) === trained)));
     this.model = model;
     this.lora = training.lora;
     this.trained = arena(true);
@@ -127,15 +124,15 @@ export class Parameters {
 
 /**
  * A checkpoint's parameters as f32; LoRA's factors begin without effect.
- * @param options.seed of LoRA's factors @param options.allocate see {@link Parameters}
+ * @param options.seed of LoRA's factors
  * @throws OryxError `weights_unsupported` for integer weights, `weights_*`, `bad_option`, `out_of_memory`
  */
 export async function loadParameters(
   checkpoint: Checkpoint,
   training: Training,
-  options: { seed?: number; allocate?: (length: number) => Float32Array } = {},
+  options: { seed?: number } = {},
 ): Promise<Parameters> {
-  const parameters = new Parameters(checkpoint, training, options.allocate);
+  const parameters = new Parameters(checkpoint, training);
   for (const name of parameterShapes(checkpoint).keys()) {
     const tower = name.startsWith(`${TOWER}.`);
     const stored = tower

@@ -30,12 +30,12 @@ export type Card =
 export function drawHaystack(
   dice: Dice,
   heldOut: boolean,
-  { needle: { frames: asked, depth } = {}, easy }: Pick<WorldOptions, "needle" | "easy"> = {},
+  { needle: { frames: asked } = {}, easy }: Pick<WorldOptions, "needle" | "easy"> = {},
 ): { scenery: Scenery; candidates: Candidate[] } {
   const sight = sightOf(drawLongSize(dice), "video_long");
   const frames = asked ?? Math.floor(easy ? dice.scaled(5, 12 * easy.things + 1) : dice.scaled(65, 257));
-  const cards = dice.until(() => drawCards(dice, sight, heldOut, depth !== undefined), "cards");
-  const places = placesOf(dice, cards.length, frames, depth);
+  const cards = dice.until(() => drawCards(dice, sight, heldOut), "cards");
+  const places = placesOf(dice, cards.length, frames);
   const pictures = drawScenes(dice, sight.size, frames);
   const shown: Shown[] = [];
   for (const [i, card] of cards.entries()) {
@@ -63,12 +63,13 @@ export function drawLongSize(dice: Dice): Size {
   return { width: Math.round(side * stretch), height: Math.round(side / stretch) };
 }
 
-export const isHeldOut = (card: Card): boolean =>
+const isHeldOut = (card: Card): boolean =>
   card.colour === undefined
     ? heldOutObject(card.object.colour, card.object.shape)
     : heldOutCard(card.text, card.colour);
 
-export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, single: boolean): Card[] | undefined {
+/** A card with an object, or cards with texts. @param texts how many; default: at random */
+export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, texts?: number): Card[] | undefined {
   if (dice.chance(0.25)) {
     const pair = { colour: dice.pick(COLOURS), shape: dice.pick(SHAPES) };
     const object = heldOut ? drawHeldOut(dice) : pair;
@@ -76,13 +77,17 @@ export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, single: bo
       ? [{ colour: undefined, object }]
       : undefined;
   }
-  const count = single
-    ? 1
-    : dice.weighted([
-        [1, 4],
-        [2, 3],
-        [3, 2],
-      ]);
+  const count =
+    texts ??
+    dice.weighted([
+      [1, 4],
+      [2, 3],
+      [3, 2],
+    ]);
+  return drawTextCards(dice, sight, heldOut, count);
+}
+
+export function drawTextCards(dice: Dice, sight: Sight, heldOut: boolean, count: number): Card[] | undefined {
   const colours = dice.some(COLOURS, count);
   const texts = dice.some([...dice.some(WORDS, count + 1), ...dice.some(NUMBERS, 1)], count);
   const cards = colours.map((colour, i): Card => ({ colour, text: texts[i] as string }));
@@ -91,8 +96,7 @@ export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, single: bo
 }
 
 /** Frames of the cards, in order, none beside another. */
-function placesOf(dice: Dice, count: number, frames: number, depth: number | undefined): number[] {
-  if (depth !== undefined) return [Math.min(frames - 1, Math.floor(depth * frames))];
+function placesOf(dice: Dice, count: number, frames: number): number[] {
   return dice.until(() => {
     const places = Array.from({ length: count }, () => dice.whole(0, frames - 1)).sort((p, q) => p - q);
     return places.every((place, i) => i === 0 || place - (places[i - 1] as number) > 1) ? places : undefined;

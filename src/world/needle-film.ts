@@ -3,10 +3,9 @@ import type { RgbImage } from "../media/media.ts";
 import type { Size } from "../model/visual.ts";
 import { Dice } from "./dice.ts";
 import { render } from "./draw.ts";
-import { type Sight, sightOf } from "./eye.ts";
-import { type Card, cardMarks, drawCards, drawLongSize, drawScenes, isHeldOut } from "./haystack.ts";
-import { ASK_NEEDLE, a, COLOURS, countWord, NUMBERS, WORDS } from "./language.ts";
-import { capitalsOf } from "./slides.ts";
+import { sightOf } from "./eye.ts";
+import { type Card, cardMarks, drawCards, drawLongSize, drawScenes, drawTextCards } from "./haystack.ts";
+import { ASK_NEEDLE, a, COLOURS, countWord } from "./language.ts";
 
 /** Long films and the cards to hide in them, apart from each other: where a card goes is decided later. */
 
@@ -56,7 +55,7 @@ export async function drawNeedleCards(seed: number, options: NeedleCardOptions):
   const alone = asked + distractors === 1 && variant === "single";
   const cards = dice.until(
     () =>
-      alone ? drawCards(dice, sight, heldOut, true) : drawTexts(dice, sight, asked + distractors, heldOut),
+      alone ? drawCards(dice, sight, heldOut, 1) : drawTextCards(dice, sight, heldOut, asked + distractors),
     "cards",
   );
   const questions = questionsOf(dice, variant, cards.slice(0, asked), alone);
@@ -76,14 +75,6 @@ export async function drawNeedleCards(seed: number, options: NeedleCardOptions):
     distractors: drawn.slice(asked) as RgbImage[],
     questions,
   };
-}
-
-function drawTexts(dice: Dice, sight: Sight, count: number, heldOut: boolean): Card[] | undefined {
-  const colours = dice.some(COLOURS, count);
-  const texts = dice.some([...dice.some(WORDS, count + 1), ...dice.some(NUMBERS, 1)], count);
-  if (texts.some((text) => capitalsOf(text, sight) === undefined)) return undefined;
-  const cards = colours.map((colour, i): Card => ({ colour, text: texts[i] as string }));
-  return cards.some(isHeldOut) === heldOut ? cards : undefined;
 }
 
 /** Only what nobody can tell without the card: its colour could be guessed once in eight times. */

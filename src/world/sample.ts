@@ -73,6 +73,6 @@ export interface WorldOptions {
   scale?: number | undefined;
   /** Bounds on images, slides and recordings. Default: none but the world's own. */
   easy?: Easy | undefined;
-  /** Of long films: their frames, and where in them the card is, from 0 (the first frame) to 1. Default: drawn at random. */
-  needle?: { frames?: number | undefined; depth?: number | undefined } | undefined;
+  /** Of long films: their frames. Default: drawn at random. */
+  needle?: { frames?: number | undefined } | undefined;
 }

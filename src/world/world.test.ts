@@ -74,12 +74,13 @@ describe("a sample", () => {
     }
   });
 
-  it("hides a card where it is asked to", async () => {
-    const needle = { frames: 120, depth: 0.5 };
-    const { scenery } = composeSample(5, { ...train("needle"), needle });
+  it("hides each card in one frame of a film as long as it is asked to be", async () => {
+    const { scenery } = composeSample(5, { ...train("needle"), needle: { frames: 120 } });
     expect(scenery.pictures.length).toBe(120);
-    expect(scenery.shown.map(({ picture }) => picture)).toEqual([60]);
-    expect(scenery.pictures.filter((marks) => marks === scenery.pictures[60])).toHaveLength(1);
+    expect(scenery.shown.length).toBeGreaterThan(0);
+    for (const { picture } of scenery.shown) {
+      expect(scenery.pictures.filter((marks) => marks === scenery.pictures[picture])).toHaveLength(1);
+    }
   });
 
   it("is easy where that is asked: small, with few things, and films with a frame for each", async () => {
@@ -171,7 +172,6 @@ describe("a sample", () => {
       [1, { split: "train", kinds: { read: Number.NaN } }],
       [1, { ...train("read"), scale: 0 }],
       [1, { ...train("needle"), needle: { frames: 1e9 } }],
-      [1, { ...train("needle"), needle: { depth: 2 } }],
     ];
     for (const [seed, options] of bad) {
       await expect(worldSample(seed, options)).rejects.toMatchObject({ code: "bad_option" });

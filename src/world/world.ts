@@ -147,12 +147,9 @@ function checkOptions(seed: number, { kinds, scale = 1, needle = {}, easy }: Wor
     throw new OryxError("bad_option", problem, `give a number from ${SCALES.least} to ${SCALES.most}`);
   }
   const { least, most } = LONG_FRAMES;
-  const { frames = least, depth = 0 } = needle;
+  const { frames = least } = needle;
   if (!Number.isInteger(frames) || frames < least || frames > most) {
     const problem = `a film of ${frames} frames`;
     throw new OryxError("bad_option", problem, `give a whole number from ${least} to ${most}`);
-  }
-  if (!(depth >= 0 && depth <= 1)) {
-    throw new OryxError("bad_option", `the depth is ${depth}`, "give a number from 0 to 1");
   }
 }
