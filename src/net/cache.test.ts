@@ -48,6 +48,14 @@ describe("a snapshot", () => {
     expect(await cache.commitOf("v2")).toBeUndefined();
   });
 
+  it("is not found by its commit while it is being pulled, nor when that was stopped", async () => {
+    await cache.begin(COMMIT);
+    await cache.show(COMMIT, FILE);
+    expect(await cache.commitOf(COMMIT)).toBeUndefined();
+    await cache.finish(COMMIT);
+    expect(await cache.commitOf(COMMIT)).toBe(COMMIT);
+  });
+
   it("is not looked for where a damaged note leads", async () => {
     await cache.writeRef("main", "../../..");
     expect(await cache.commitOf("main")).toBeUndefined();

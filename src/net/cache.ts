@@ -5,6 +5,7 @@ import {
   readdir,
   readFile,
   rename,
+  rm,
   stat,
   statfs,
   symlink,
@@ -40,12 +41,31 @@ export class ModelCache {
     return join(this.folder, "snapshots", commit);
   }
 
-  /** The commit of a revision as of the last pull; undefined when it was never pulled. */
+  /** The commit of a revision as of the last pull; undefined when it was never pulled, or not to its end. */
   async commitOf(revision: string): Promise<string | undefined> {
     const ref = await readFile(join(this.folder, "refs", revision), "utf8").catch(() => undefined);
     const commit = ref?.trim() ?? revision;
     if (!COMMIT.test(commit)) return undefined;
+    const isUnfinished = ref === undefined && (await hasSize(this.#pullingPath(commit), 0));
+    if (isUnfinished) return undefined;
     return (await isFolder(this.snapshotPath(commit))) ? commit : undefined;
+  }
+
+  /** Notes that a commit's files are on their way: its folder alone does not tell whether all are there. */
+  async begin(commit: string): Promise<void> {
+    await inCache(`note ${commit}`, async () => {
+      await makeFolder(this.folder);
+      await writeFile(this.#pullingPath(commit), "");
+    });
+  }
+
+  /** Notes that a commit's files are all there. */
+  async finish(commit: string): Promise<void> {
+    await inCache(`note ${commit}`, () => rm(this.#pullingPath(commit), { force: true }));
+  }
+
+  #pullingPath(commit: string): string {
+    return join(this.folder, `.oryx-pulling-${commit}`);
   }
 
   /** Notes which commit a revision is; a commit needs no note. */

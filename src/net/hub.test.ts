@@ -109,6 +109,10 @@ describe("a connection that breaks", () => {
     await expect(pull("org/tiny", options())).rejects.toMatchObject({ code: "hub_unreachable" });
     expect(hub.contentRequests(WEIGHTS)).toHaveLength(5);
     await expect(readFile(join(cacheDir, FOLDER, "refs/main"))).rejects.toThrow();
+    // Some files are there: they are no model, by whichever name.
+    await expect(resolveModel(`org/tiny@${COMMIT}`, { cacheDir })).rejects.toMatchObject({
+      code: "model_missing",
+    });
   });
 
   it("counts as broken when it falls silent", async () => {

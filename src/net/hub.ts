@@ -81,7 +81,9 @@ export async function pull(modelId: string, options: PullOptions): Promise<Pulle
     const problem = `${id.org}/${id.name} has no model files at ${id.revision}`;
     throw new OryxError("hub_not_found", problem, "check the id and the revision");
   }
+  await cache.begin(listing.commit);
   await fetchMissing(cache, id, listing.commit, wanted, access, options.onProgress);
+  await cache.finish(listing.commit);
   await cache.writeRef(id.revision, listing.commit);
   return {
     path: cache.snapshotPath(listing.commit),
