@@ -171,7 +171,7 @@ describe("a pull that was aborted", () => {
     await abortMidway();
     const { pid } = spawnSync(process.execPath, ["-e", ""]);
     const lock = join(cacheDir, FOLDER, "blobs", `${sha256(hub.files.get(WEIGHTS)!)}.oryx.lock`);
-    await writeFile(lock, `${pid} ${hostname()}`);
+    await writeFile(lock, `${pid} ${hostname()} x`);
     await pull("org/tiny", options());
   });
 
