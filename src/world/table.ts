@@ -10,7 +10,7 @@ import {
   textMark,
   visibleOn,
 } from "./draw.ts";
-import { drawSight, type Sight } from "./eye.ts";
+import { drawSight, LEAST_CAPITALS, type Sight } from "./eye.ts";
 import { ASK_VIEWS, a, COLOURS, type Colour, countWord, SHAPES, type Shape } from "./language.ts";
 import type { Easy } from "./sample.ts";
 import type { Scenery, Shown } from "./scenery.ts";
@@ -56,7 +56,8 @@ export function drawTable(
       .map((object) => ({ object, ...project(sight, object.angle + turn) }))
       .sort((p, q) => p.y - q.y);
     pictures.push(
-      ground + visible.map(({ object, x, y, size }) => markedMark(object, x, y, size, background)).join(""),
+      ground +
+        visible.map(({ object, x, y, size }) => markedMark(object, x, y, size, background, sight)).join(""),
     );
     for (const { object, x, y, size } of visible) shown.push({ picture: view, thing: object, x, y, size });
   }
@@ -102,19 +103,21 @@ function project(
 const tableMark = ({ size: { width, height } }: Sight, dark: boolean): string =>
   ellipseMark(dark ? "#4a4038" : "#d8c8b0", width / 2, height / 2, 0.47 * width, 0.46 * height);
 
-/** An object with its number on a disc at its lower right. */
+/** An object with its number, large enough to be read, on a disc at its lower right. */
 function markedMark(
   { shape, colour, mark }: Marked,
   x: number,
   y: number,
   size: number,
   ground: Background,
+  { shrink }: Sight,
 ): string {
-  const [dx, dy, radius] = [x + 0.42 * size, y + 0.38 * size, 0.29 * size];
+  const digit = Math.max(0.32 * size, LEAST_CAPITALS / shrink);
+  const [dx, dy] = [x + 0.47 * size, y + 0.42 * size];
   return (
     shapeMark(shape, colour, x, y, size, ground) +
-    discMark("#fff", "#111", dx, dy, radius) +
-    textMark(String(mark), "#111", dx, dy, 1.1 * radius)
+    discMark("#fff", "#111", dx, dy, 0.8 * digit) +
+    textMark(String(mark), "#111", dx, dy, digit)
   );
 }
 
