@@ -16,6 +16,7 @@ import {
   type IntegerForm,
   integerForms,
   languageStorages,
+  neighbours,
   visionStorages,
 } from "../weights/forms.ts";
 import type { Int4Block } from "../weights/quantise.ts";
@@ -114,7 +115,8 @@ function wantedOf(expected: ExpectedTensors, weights: WeightType, block: Int4Blo
   const table = expected.get(EMBEDDING);
   // Rows of an int8 table cannot be looked up, so a tied head is stored once more.
   const isTied = table !== undefined && !expected.has(HEAD);
-  return isTied && weights === "w8" ? [...tensors, ...parts(HEAD, table, { storage: "int8" })] : tensors;
+  const all = isTied && weights === "w8" ? [...tensors, ...parts(HEAD, table, { storage: "int8" })] : tensors;
+  return neighbours(all);
 }
 
 function storedAs(name: string, shape: readonly number[], weights: WeightType, block: Int4Block): Wanted[] {

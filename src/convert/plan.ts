@@ -12,6 +12,7 @@ import {
   integerForms,
   isLanguageMatrix,
   languageStorages,
+  neighbours,
   visionStorages,
 } from "../weights/forms.ts";
 import { INT4_BLOCKS, type Int4Block } from "../weights/quantise.ts";
@@ -80,7 +81,7 @@ export function planConversion(checkpoint: Checkpoint, options: StorageOptions):
       else wanted.set(file, [tensor]);
     }
   }
-  const files = [...wanted].map(([name, tensors]) => layoutFile(name, tensors));
+  const files = [...wanted].map(([name, tensors]) => layoutFile(name, neighbours(tensors)));
   const places = new Map(files.flatMap(({ places }) => places.map((place) => [place.name, place] as const)));
   const at = (name: string) => places.get(name) as Place;
   const jobs = choices.map(({ name, source, dense, integers }): Job => {

@@ -4,7 +4,7 @@ import type { LanguageConfig } from "../model/config.ts";
 import type { Pace } from "../model/language.ts";
 import { type KvType, languageGraph, residentLanguageGraph, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
-import { type IntegerStorage, type Matrix, PARTS, Params } from "../nn/params.ts";
+import { type IntegerStorage, JOINED, type Matrix, PARTS, Params } from "../nn/params.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { Runtime, RuntimeModel } from "../runtime/session.ts";
 import { Decoder } from "./decoder.ts";
@@ -27,7 +27,8 @@ export interface LoadedModel {
 }
 
 /**
- * Parameters of a checkpoint, as it stores them: `X` dense, or `X.int4` or `X.int8` with their scales.
+ * Parameters of a checkpoint, as it stores them: `X` dense, or `X.int4` or `X.int8` with their scales; and as one matrix
+ * those of {@link JOINED} whose int4 parts lie one behind the other in a file.
  * @param prefer which to take where a matrix is stored in both
  */
 export function storedParams(
@@ -35,7 +36,7 @@ export function storedParams(
   prefer: IntegerStorage = "int4",
 ): Params {
   const stored = (name: string): Tensor | undefined => {
-    const found = tensors.get(name);
+    const found = tensors.get(name) ?? joinedRows(partNames(name).map((part) => tensors.get(part)));
     return found && weight(name, found);
   };
   const integer = (name: string, storage: IntegerStorage): Matrix | undefined => {
@@ -48,8 +49,33 @@ export function storedParams(
     const dense = stored(name);
     if (dense !== undefined) return { storage: "dense", values: dense };
     const first = use === "rows" ? "int4" : prefer;
+    if (partNames(name).length > 0) return first === "int4" ? integer(name, "int4") : undefined;
     return integer(name, first) ?? integer(name, first === "int4" ? "int8" : "int4");
   });
+}
+
+/** "…self_attn.qkv_proj.weight.int4" -> those of its three parts; none for the name of a single tensor. */
+function partNames(name: string): string[] {
+  const [, before = "", joined = "", after = ""] = /^(.*\.)([a-z_]+_proj)(\.weight.*)$/.exec(name) ?? [];
+  return (JOINED[joined] ?? []).map((part) => before + part + after);
+}
+
+/** Tensors as one, when the bytes of each begin where those of the one before end. */
+function joinedRows(parts: readonly (StoredTensor | undefined)[]): StoredTensor | undefined {
+  const [first, ...others] = parts;
+  if (first === undefined || first.bytes instanceof Uint8Array) return undefined;
+  const { path, offset } = first.bytes;
+  let { byteLength } = first.bytes;
+  let [rows = 0, ...row] = first.shape;
+  for (const other of others) {
+    if (other === undefined || other.bytes instanceof Uint8Array) return undefined;
+    const [more = 0, ...its] = other.shape;
+    const isNext = other.bytes.path === path && other.bytes.offset === offset + byteLength;
+    if (!isNext || other.dtype !== first.dtype || `${its}` !== `${row}`) return undefined;
+    byteLength += other.bytes.byteLength;
+    rows += more;
+  }
+  return { dtype: first.dtype, shape: [rows, ...row], bytes: { path, offset, byteLength } };
 }
 
 /** Whether some matrices are stored both ways, so that prefill and decode can each have their own. */

@@ -20,7 +20,7 @@ import {
   rotary,
   rotate,
 } from "../nn/attention.ts";
-import { linear, rmsNorm, swiGlu } from "../nn/layers.ts";
+import { linear, linears, rmsNorm, swiGlu } from "../nn/layers.ts";
 import type { Params } from "../nn/params.ts";
 import type { LanguageConfig } from "./config.ts";
 
@@ -42,8 +42,8 @@ export function languageModel(p: Params, config: LanguageConfig, x: Tensor, atte
     const layer = p.at(`layers.${i}`);
     const attn = layer.at("self_attn");
     const normed = rmsNorm(layer.at("input_layernorm"), hidden, config.rmsNormEps);
-    const projected = (name: string) => linear(attn.at(name), normed);
-    const attended = attention(i, projected("q_proj"), projected("k_proj"), projected("v_proj"));
+    const [q, k, v] = linears(attn, "qkv_proj", normed) as [Tensor, Tensor, Tensor];
+    const attended = attention(i, q, k, v);
     hidden = add(hidden, linear(attn.at("o_proj"), attended));
     const normed2 = rmsNorm(layer.at("post_attention_layernorm"), hidden, config.rmsNormEps);
     hidden = add(hidden, swiGlu(layer.at("mlp"), normed2));

@@ -4,6 +4,7 @@ import {
   abs,
   add,
   cast,
+  concat,
   div,
   expand,
   gather,
@@ -20,14 +21,32 @@ import {
   rmsNormalization,
   scalar,
   sigmoid,
+  split,
 } from "../graph/ops.ts";
 import { constant, type Tensor } from "../graph/tensor.ts";
-import type { Matrix, Params } from "./params.ts";
+import { JOINED, type Matrix, type Params } from "./params.ts";
 
 /** x [.., in] -> [.., out], with the bias when there is one. */
 export function linear(p: Params, x: Tensor): Tensor {
   const y = product(x, p.matrix("weight"));
   return p.has("bias") ? add(y, p.tensor("bias")) : y;
+}
+
+/**
+ * x through each of the matrices that are one of {@link JOINED}: in one product where they are stored as one, since each
+ * product costs threads that wait for each other.
+ */
+export function linears(p: Params, joined: keyof typeof JOINED, x: Tensor): Tensor[] {
+  const parts = (JOINED[joined] as readonly string[]).map((name) => p.at(name));
+  if (!p.at(joined).has("weight")) return parts.map((part) => linear(part, x));
+  const y = product(x, p.at(joined).matrix("weight"));
+  const biases = parts.flatMap((part) => (part.has("bias") ? [part.tensor("bias")] : []));
+  const biased = biases.length === parts.length ? add(y, concat(biases, 0)) : y;
+  return split(
+    biased,
+    parts.map((part) => part.rows("weight")),
+    -1,
+  );
 }
 
 /** x times a matrix, by the kernel that its storage calls for. */
@@ -96,6 +115,6 @@ export function geluMlp(p: Params, x: Tensor): Tensor {
 
 /** The language models' MLP: down(silu(gate x) * up x). */
 export function swiGlu(p: Params, x: Tensor): Tensor {
-  const gate = linear(p.at("gate_proj"), x);
-  return linear(p.at("down_proj"), mul(mul(gate, sigmoid(gate)), linear(p.at("up_proj"), x)));
+  const [gate, up] = linears(p, "gate_up_proj", x) as [Tensor, Tensor];
+  return linear(p.at("down_proj"), mul(mul(gate, sigmoid(gate)), up));
 }

@@ -24,6 +24,15 @@ export const PARTS = {
 
 export type IntegerStorage = keyof typeof PARTS;
 
+/**
+ * Matrices over the same input, by the name that they have together: where their rows lie one behind the other, a source
+ * may give them as one matrix of that name.
+ */
+export const JOINED: Readonly<Record<string, readonly string[]>> = {
+  qkv_proj: ["q_proj", "k_proj", "v_proj"],
+  gate_up_proj: ["gate_proj", "up_proj"],
+};
+
 /** What a parameter is wanted for, where it is stored in more than one way: products, or looking up rows. */
 export type Use = "product" | "rows";
 
@@ -56,6 +65,11 @@ export class Params {
     return this.#find(name, "product");
   }
 
+  /** Outputs of a matrix [out, in]. */
+  rows(name: string): number {
+    return rowsOf(this.matrix(name));
+  }
+
   /** A matrix as it is stored for looking up its rows. */
   table(name: string): Matrix {
     return this.#find(name, "rows");
@@ -86,5 +100,18 @@ export class Params {
 
   #full(name: string): string {
     return this.path === "" ? name : `${this.path}.${name}`;
+  }
+}
+
+function rowsOf(matrix: Matrix): number {
+  switch (matrix.storage) {
+    case "dense":
+      return matrix.values.dim(0) as number;
+    case "int4":
+      return matrix.packed.dim(0) as number;
+    case "int8":
+      return matrix.values.dim(1) as number;
+    case "lora":
+      return rowsOf(matrix.base);
   }
 }

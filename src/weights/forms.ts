@@ -1,5 +1,5 @@
 import { OryxError } from "../core/errors.ts";
-import type { IntegerStorage } from "../nn/params.ts";
+import { type IntegerStorage, JOINED } from "../nn/params.ts";
 import { INT4_BLOCK, INT4_BLOCKS, type Int4Block } from "./quantise.ts";
 
 /** Which matrices are stored as integers, and as which: the rule that conversions and benchmarks follow. */
@@ -51,6 +51,27 @@ export function integerForms(
   if (storages.includes("int8") || isInstead) forms.push({ storage: "int8" });
   return forms;
 }
+
+/**
+ * The order in which tensors are stored: those of matrices that may be one ({@link JOINED}) one behind the other, each
+ * such row of them in the place of its first.
+ */
+export function neighbours<T extends { name: string }>(tensors: readonly T[]): T[] {
+  const groups = new Map<string, { tensor: T; rank: number }[]>();
+  for (const tensor of tensors) {
+    const [, before = "", own = "", after = ""] = INT4_PART.exec(tensor.name) ?? [];
+    const [joined, parts] = Object.entries(JOINED).find(([, parts]) => parts.includes(own)) ?? [];
+    const key = joined === undefined ? tensor.name : before + joined + after;
+    const group = groups.get(key) ?? [];
+    group.push({ tensor, rank: parts?.indexOf(own) ?? 0 });
+    groups.set(key, group);
+  }
+  return [...groups.values()].flatMap((group) =>
+    group.sort((a, b) => a.rank - b.rank).map(({ tensor }) => tensor),
+  );
+}
+
+const INT4_PART = /^(.*\.)([a-z]+_proj)(\.weight\.int4(?:_scales)?)$/;
 
 /** Whether anything is stored as int4 in a mode. */
 export function hasInt4(weights: string): boolean {
