@@ -33,7 +33,7 @@ describe.skipIf(!existsSync("dist/convert/thread.js"))("a conversion in a proces
     const never = Number.POSITIVE_INFINITY;
     expect(await convert(join(root, "one"), never, "--threads", "1")).toBe(0);
     expect(await convert(join(root, "three"), never, "--threads", "3")).toBe(0);
-    await convert(join(root, "killed"), 1);
+    expect(await convert(join(root, "killed"), 1, "--threads", "1")).toBe(null); // by its signal
     await convert(join(root, "killed"), 20);
     if (!existsSync(join(root, "killed"))) expect(await convert(join(root, "killed"), never)).toBe(0);
     const [one, three, killed] = await Promise.all(
