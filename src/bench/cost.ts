@@ -1,6 +1,7 @@
 import type { LanguageConfig } from "../model/config.ts";
 import {
   headElements,
+  kvBytes,
   languageOperations,
   layerElements,
   towerElements,
@@ -18,7 +19,7 @@ export interface Cost {
 }
 
 /** Bytes of an element of the cache, and of a weight that is stored in floating point: computed with as f32. */
-const ELEMENT_BYTES = 4;
+export const ELEMENT_BYTES = 4;
 
 /** How weights are stored. */
 export interface StoredAs {
@@ -38,11 +39,6 @@ function weightBytes({ weights, block = INT4_BLOCK }: StoredAs): number {
   return weights === "w8" ? 1 : 0.5 + 4 / block;
 }
 
-/** Bytes of the keys and values of one token. */
-export function cacheBytes(c: LanguageConfig): number {
-  return 2 * c.layers * c.kvHeads * c.headDim * ELEMENT_BYTES;
-}
-
 /** Feeding `tokens` behind `cached` ones, with logits for the last. */
 export function languageCost(
   c: LanguageConfig,
@@ -53,7 +49,8 @@ export function languageCost(
   const pairs = tokens * cached + (tokens * (tokens + 1)) / 2;
   return {
     operations: languageOperations(c, { tokens, pairs, predicted: 1 }),
-    bytes: weightBytes(stored) * (layerElements(c) + headElements(c)) + (cached + tokens) * cacheBytes(c),
+    bytes:
+      weightBytes(stored) * (layerElements(c) + headElements(c)) + kvBytes(c, cached + tokens, ELEMENT_BYTES),
   };
 }
 

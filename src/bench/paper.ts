@@ -1,9 +1,10 @@
 import { elementCount } from "../core/tensor.ts";
+import { kvBytes } from "../model/cost.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
 import { hasInt4 } from "../weights/forms.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { configOf } from "./config.ts";
-import { cacheBytes, languageCost } from "./cost.ts";
+import { ELEMENT_BYTES, languageCost } from "./cost.ts";
 import { aligned, gigabytes } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
 import { storedBytes, WEIGHT_TYPES, type WeightType } from "./weights.ts";
@@ -42,7 +43,7 @@ export function benchOnPaper(
     bytes: Object.fromEntries(
       WEIGHT_TYPES.map((w) => [w, storedBytes(expected, w, hasInt4(w) ? block : undefined)]),
     ) as PaperReport["bytes"],
-    cacheBytesPerToken: cacheBytes(language),
+    cacheBytesPerToken: kvBytes(language, 1, ELEMENT_BYTES),
     prefill: prompts.map((tokens) => ({ tokens, operations: languageCost(language, tokens, 0).operations })),
     decode: contexts.map((filled) => ({ filled, operations: languageCost(language, 1, filled).operations })),
   };

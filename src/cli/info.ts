@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { OryxError } from "../core/errors.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import { endIds } from "../model/config.ts";
+import { kvBytes } from "../model/cost.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -142,7 +143,7 @@ async function modelFacts(
       // A model as published becomes f32 when it is loaded; a converted one stays as it is.
       weightsAs: checkpoint.manifest ? ("stored" as const) : ("f32" as const),
       weightsBytes: checkpoint.manifest ? checkpoint.bytes : total * BYTES_F32,
-      kvBytesPer1000Tokens: 1000 * 2 * layers * kvHeads * headDim * BYTES_F32,
+      kvBytesPer1000Tokens: kvBytes(config.language, 1000, BYTES_F32),
     },
   };
 }

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { LIMITS } from "../core/limits.ts";
 import type { BudgetOptions, GenerationOptions, VisualOptions } from "../engine/request.ts";
+import { SAMPLING_RANGES } from "../engine/sampler.ts";
 import type { KvType } from "../model/oryx.ts";
 import type { Compression } from "../model/visual.ts";
 import type { LoadOptions } from "../node/oryx.ts";
@@ -153,7 +154,7 @@ export function addTurnOptions(command: Command): void {
     .option(
       "--repetition-penalty <x>",
       "above 1: says the same less often",
-      number({ from: 0, above: true, to: 100 }),
+      number({ from: SAMPLING_RANGES.repetitionPenalty[0], to: SAMPLING_RANGES.repetitionPenalty[1] }),
     )
     .option(
       "--seed <n>",

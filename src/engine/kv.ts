@@ -2,6 +2,7 @@ import { DTYPE_BYTES } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
+import { kvBytes } from "../model/cost.ts";
 import { CACHE_PARTS, cacheName, type KvType } from "../model/oryx.ts";
 import type { InputTensor, OutputTarget } from "../runtime/session.ts";
 
@@ -173,8 +174,7 @@ export class HostKvMemory implements KvMemory {
     try {
       return new HostKvSlot(this.#config, capacity, this.#type);
     } catch (cause) {
-      const { layers, kvHeads, headDim } = this.#config;
-      const bytes = 2 * layers * kvHeads * headDim * capacity * DTYPE_BYTES[this.#type];
+      const bytes = kvBytes(this.#config, capacity, DTYPE_BYTES[this.#type]);
       const gigabytes = (bytes / 1e9).toFixed(1);
       const problem = `a conversation of ${capacity} tokens takes ${gigabytes} GB, which cannot be had`;
       throw new OryxError("out_of_memory", problem, "load the model with fewer contextTokens", { cause });

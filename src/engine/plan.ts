@@ -30,8 +30,8 @@ import {
 } from "./speed.ts";
 
 /** How far everything has given way, for all items alike. */
-interface Stage {
-  /** Share of the frames below which the next stage is better. */
+interface Concession {
+  /** Share of the frames below which the next concession is better. */
   leastFrames: number;
   k: Compression;
   sizeStep: number;
@@ -57,7 +57,7 @@ export function planVisuals(headers: readonly ItemHeader[], request: PlanRequest
 class Search {
   readonly #wanted: readonly WantedItem[];
   readonly #request: PlanRequest;
-  readonly #stages: readonly Stage[];
+  readonly #concessions: readonly Concession[];
   /** The greatest number of frames of an item that may have fewer; each has its share of its own. */
   readonly #frames: number;
   /** Tokens of the text when all frames are taken, which has the longest number in it. */
@@ -68,19 +68,19 @@ class Search {
     this.#wanted = wanted;
     this.#request = request;
     const steps = Math.max(0, ...wanted.map(sizeSteps));
-    this.#stages = [...stagesOf(ORDERS[request.task ?? "question"], steps)];
+    this.#concessions = [...concessionsOf(ORDERS[request.task ?? "question"], steps)];
     this.#frames = Math.max(1, ...wanted.filter(mayHaveFewer).map(({ pictures }) => pictures));
-    const first = this.#stages[0] as Stage;
+    const first = this.#concessions[0] as Concession;
     this.#text = request.textTokens(this.#shown(first, this.#frames));
     this.#paper = this.#usage(first, this.#frames);
   }
 
   /** The best settings that take at most so many tokens, and the seconds of the budget. */
   within(tokens: number): VisualPlan | undefined {
-    for (const stage of this.#stages) {
-      const frames = this.#mostFrames(stage, tokens);
+    for (const concession of this.#concessions) {
+      const frames = this.#mostFrames(concession, tokens);
       if (frames === undefined) continue;
-      const kept = this.#regained(stage, frames, tokens);
+      const kept = this.#regained(concession, frames, tokens);
       const most = this.#mostFrames(kept, tokens) ?? frames;
       // The text was counted with the longest number of frames; another tokenizer may find a shorter one longer.
       for (let n = most; n >= 1; n--) {
@@ -93,13 +93,13 @@ class Search {
 
   /** The least that anything could take. */
   least(): Usage {
-    return this.#usage(this.#stages.at(-1) as Stage, 1);
+    return this.#usage(this.#concessions.at(-1) as Concession, 1);
   }
 
-  /** As many frames as fit at a stage; undefined when those are too few for it. */
-  #mostFrames(stage: Stage, tokens: number): number | undefined {
-    const fits = (frames: number) => this.#fits(this.#usage(stage, frames), tokens);
-    let [low, high] = [Math.max(1, Math.ceil(stage.leastFrames * this.#frames)), this.#frames];
+  /** As many frames as fit at a concession; undefined when those are too few for it. */
+  #mostFrames(concession: Concession, tokens: number): number | undefined {
+    const fits = (frames: number) => this.#fits(this.#usage(concession, frames), tokens);
+    let [low, high] = [Math.max(1, Math.ceil(concession.leastFrames * this.#frames)), this.#frames];
     if (!fits(low)) return undefined;
     while (low < high) {
       const middle = Math.ceil((low + high) / 2);
@@ -109,13 +109,13 @@ class Search {
     return low;
   }
 
-  /** What gave way on the way to a stage but did not need to: k saves no time in the encoder, say. */
-  #regained(stage: Stage, frames: number, tokens: number): Stage {
-    const isEnough = (other: Stage) => this.#fits(this.#usage(other, frames), tokens);
-    const k = KS.find((k) => k === stage.k || isEnough({ ...stage, k })) as Compression;
-    let { sizeStep } = stage;
-    while (sizeStep > 0 && isEnough({ ...stage, k, sizeStep: sizeStep - 1 })) sizeStep--;
-    return { ...stage, k, sizeStep };
+  /** What gave way on the way to a concession but did not need to: k saves no time in the encoder, say. */
+  #regained(concession: Concession, frames: number, tokens: number): Concession {
+    const isEnough = (other: Concession) => this.#fits(this.#usage(other, frames), tokens);
+    const k = KS.find((k) => k === concession.k || isEnough({ ...concession, k })) as Compression;
+    let { sizeStep } = concession;
+    while (sizeStep > 0 && isEnough({ ...concession, k, sizeStep: sizeStep - 1 })) sizeStep--;
+    return { ...concession, k, sizeStep };
   }
 
   #fits({ promptTokens, seconds }: Usage, tokens: number): boolean {
@@ -124,11 +124,11 @@ class Search {
     );
   }
 
-  #usage(stage: Stage, frames: number): Usage {
-    return usageOf(this.#wanted, this.#settings(stage, frames), this.#text, this.#request);
+  #usage(concession: Concession, frames: number): Usage {
+    return usageOf(this.#wanted, this.#settings(concession, frames), this.#text, this.#request);
   }
 
-  #settings({ k, sizeStep }: Stage, frames: number): Settings[] {
+  #settings({ k, sizeStep }: Concession, frames: number): Settings[] {
     return this.#wanted.map((wanted) => ({
       pictures: mayHaveFewer(wanted)
         ? Math.max(1, Math.floor((wanted.pictures * frames) / this.#frames))
@@ -138,8 +138,8 @@ class Search {
     }));
   }
 
-  #shown(stage: Stage, frames: number): Shown[] {
-    const settings = this.#settings(stage, frames);
+  #shown(concession: Concession, frames: number): Shown[] {
+    const settings = this.#settings(concession, frames);
     return this.#wanted.map(({ modality }, i) => ({
       modality,
       pictures: (settings[i] as Settings).pictures,
@@ -147,10 +147,10 @@ class Search {
   }
 
   /** The plan at chosen settings, whose text is counted as it will be. */
-  #plan(stage: Stage, frames: number): VisualPlan {
+  #plan(concession: Concession, frames: number): VisualPlan {
     const wanted = this.#wanted;
-    const settings = this.#settings(stage, frames);
-    const text = this.#request.textTokens(this.#shown(stage, frames));
+    const settings = this.#settings(concession, frames);
+    const text = this.#request.textTokens(this.#shown(concession, frames));
     const used = usageOf(wanted, settings, text, this.#request);
     const decided = wanted.map((item, i): DecidedItem => {
       const chosen = settings[i] as Settings;
@@ -172,25 +172,25 @@ const KS: readonly Compression[] = [1, 2, 4];
 const mayHaveFewer = ({ header, options }: WantedItem): boolean =>
   header.kind === "video" && options.fps === undefined;
 
-function* stagesOf(order: readonly Sacrifice[], sizeSteps: number): Generator<Stage> {
-  let stage: Stage = { leastFrames: 1, k: 1, sizeStep: 0 };
-  yield stage;
+function* concessionsOf(order: readonly Sacrifice[], sizeSteps: number): Generator<Concession> {
+  let concession: Concession = { leastFrames: 1, k: 1, sizeStep: 0 };
+  yield concession;
   for (const sacrifice of order) {
     switch (sacrifice.of) {
       case "frames":
-        stage = { ...stage, leastFrames: sacrifice.to };
-        yield stage;
+        concession = { ...concession, leastFrames: sacrifice.to };
+        yield concession;
         break;
       case "k":
         for (const k of [2, 4] as const) {
-          stage = { ...stage, k };
-          yield stage;
+          concession = { ...concession, k };
+          yield concession;
         }
         break;
       case "size":
-        while (stage.sizeStep < sizeSteps) {
-          stage = { ...stage, sizeStep: stage.sizeStep + 1 };
-          yield stage;
+        while (concession.sizeStep < sizeSteps) {
+          concession = { ...concession, sizeStep: concession.sizeStep + 1 };
+          yield concession;
         }
         break;
     }

@@ -15,7 +15,8 @@ export interface SamplingOptions {
   seed?: number | undefined;
 }
 
-const RANGES = {
+/** The least and the most of each option. */
+export const SAMPLING_RANGES = {
   temperature: [0, 100, "0 or more"],
   topK: [0, 1e9, "0 or more"],
   topP: [Number.MIN_VALUE, 1, "above 0 and at most 1"],
@@ -33,7 +34,7 @@ export class Sampler {
   constructor(options: SamplingOptions = {}) {
     const { temperature = 0, topK = 0, topP = 1, repetitionPenalty = 1, seed = 0 } = options;
     this.#options = { temperature, topK, topP, repetitionPenalty, seed };
-    for (const [name, [least, most, words]] of Object.entries(RANGES)) {
+    for (const [name, [least, most, words]] of Object.entries(SAMPLING_RANGES)) {
       const value = this.#options[name as keyof SamplingOptions];
       const whole = name !== "topK" && name !== "seed" ? true : Number.isInteger(value);
       if (!(value >= least && value <= most && whole)) {

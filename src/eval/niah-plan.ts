@@ -3,6 +3,7 @@ import { DTYPE_BYTES } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
 import { measureSpeed } from "../engine/calibrate.ts";
 import { encodeSeconds, prefillSeconds, type Speed } from "../engine/speed.ts";
+import { kvBytes } from "../model/cost.ts";
 import type { VisualShape } from "../model/visual.ts";
 import { poolBytes, tokensPerFrame } from "./niah-features.ts";
 import type { NiahModel } from "./niah-model.ts";
@@ -126,7 +127,7 @@ export function planOf(
     if (group.shape) seconds += encodeSeconds(pace.speed, group.shape.views, group.frames.length);
   }
   const bytes =
-    Math.max(0, ...left.map((task) => kvBytes(task.model, lengthOf(task, options)))) + mostPools(groups);
+    Math.max(0, ...left.map((task) => bytesOf(task.model, lengthOf(task, options)))) + mostPools(groups);
   if (bytes > MEMORY_SHARE * freemem()) {
     const problem = `frames and cache take ${(bytes / 1e9).toFixed(1)} GB, more than this machine has free`;
     throw new OryxError("out_of_memory", problem, "give fewer --frames, or --kv f16");
@@ -150,10 +151,8 @@ function unshared({ tokens, shape, shared }: Task): number {
   return tokens.questions.reduce((sum, question) => sum + film + question, 0);
 }
 
-function kvBytes({ decoder, kv }: NiahModel, tokens: number): number {
-  const { layers, kvHeads, headDim } = decoder.config;
-  return 2 * layers * kvHeads * headDim * tokens * DTYPE_BYTES[kv];
-}
+const bytesOf = ({ decoder, kv }: NiahModel, tokens: number): number =>
+  kvBytes(decoder.config, tokens, DTYPE_BYTES[kv]);
 
 /** Bytes of encoded frames: while a group's are encoded, those of the group before may still be there. */
 function mostPools(groups: readonly Group[]): number {

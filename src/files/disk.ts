@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { OryxError } from "../core/errors.ts";
@@ -54,7 +55,8 @@ export async function makeFolder(dir: string, mode = 0o777): Promise<void> {
   await syncFolder(above);
 }
 
-const isFolder = (path: string): Promise<boolean> =>
+/** Whether there is a folder, through links. */
+export const isFolder = (path: string): Promise<boolean> =>
   stat(path).then(
     (found) => found.isDirectory(),
     () => false,
@@ -73,10 +75,11 @@ export async function writeSynced(path: string, write: (file: FileHandle) => Pro
 
 /** Puts a whole file in the place of one that may be there: whoever reads sees the old one or the new. */
 export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
-  const temporary = `${path}.tmp`;
+  const temporary = `${path}.${randomUUID()}.tmp`; // two may write at a time
   try {
     await writeSynced(temporary, (file) => file.writeFile(content));
     await rename(temporary, path);
+    await syncFolder(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first error is the one to report
     throw error;

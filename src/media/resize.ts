@@ -27,7 +27,7 @@ export function resize(
   height: number,
   filter: ResizeFilter = "bicubic",
 ): RgbImage {
-  checkRequest(image, width, height, filter);
+  checkResize(image, width, height, filter);
   return atOnce(resizing(image, width, height, filter));
 }
 
@@ -46,7 +46,7 @@ export async function resizeInSteps(
   height: number,
   { filter = "bicubic", signal }: ResizeOptions = {},
 ): Promise<RgbImage> {
-  checkRequest(image, width, height, filter);
+  checkResize(image, width, height, filter);
   return inSteps(resizing(image, width, height, filter), signal);
 }
 
@@ -56,7 +56,7 @@ function* resizing(image: RgbImage, width: number, height: number, filter: Resiz
   return resized === image ? { ...image, data: image.data.slice() } : resized;
 }
 
-function checkRequest(image: RgbImage, width: number, height: number, filter: ResizeFilter): void {
+function checkResize(image: RgbImage, width: number, height: number, filter: ResizeFilter): void {
   const problem = requestProblem(image, width, height, filter);
   if (problem) {
     throw new OryxError(

@@ -1,7 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 
 /** Which moments of a film to look at. */
-export interface SamplingOptions {
+export interface FrameSampling {
   /** Length of the film in seconds. */
   durationS: number;
   /** Candidate frames per second; the published models were trained at 1. */
@@ -21,7 +21,7 @@ export interface SamplingOptions {
  *
  * @throws OryxError `bad_option`: a duration, rate or count that makes no sense
  */
-export function sampleTimes({ durationS, fps = 1, maxFrames = 64 }: SamplingOptions): number[] {
+export function sampleTimes({ durationS, fps = 1, maxFrames = 64 }: FrameSampling): number[] {
   requireOption(Number.isFinite(durationS) && durationS >= 0, "durationS", durationS, "0 or more");
   requireOption(Number.isFinite(fps) && fps > 0, "fps", fps, "more than 0");
   requireOption(

@@ -9,7 +9,7 @@ import { onDisk } from "../files/disk.ts";
 import type { FramesOptions, MediaSource, Video, VideoFrame } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
 import type { Container } from "./video-container.ts";
-import { checkRequest } from "./video-request.ts";
+import { checkFrames } from "./video-request.ts";
 
 /**
  * Opens a film with the system's `ffmpeg` and `ffprobe`: what is left for AVI, MPEG, WMV, FLV, and for codecs
@@ -184,7 +184,7 @@ class FfmpegVideo implements Video {
     timesS: readonly number[],
     { size, signal }: FramesOptions = {},
   ): AsyncGenerator<VideoFrame, void, undefined> {
-    checkRequest(timesS, size);
+    checkFrames(timesS, size);
     const { starts } = this.#times;
     const numbers = timesS.map((timeS) => frameOnShow(starts, starts[0]! + timeS));
     const pictures = this.#decode([...new Set(numbers)], signal);

@@ -3,7 +3,7 @@ import { LIMITS } from "../core/limits.ts";
 import { decodeImage, probeImage } from "./image.ts";
 import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
-import { checkRequest, type Size } from "./video-request.ts";
+import { checkFrames, type Size } from "./video-request.ts";
 
 /** A picture of a film that comes as separate image files. */
 export interface TimedImage {
@@ -82,7 +82,7 @@ class FramesVideo implements Video {
     timesS: readonly number[],
     options: FramesOptions = {},
   ): AsyncGenerator<VideoFrame, void, undefined> {
-    checkRequest(timesS, options.size);
+    checkFrames(timesS, options.size);
     let shown = -1;
     let image: RgbImage | undefined;
     for (const [index, atS] of timesS.entries()) {

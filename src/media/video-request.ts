@@ -11,7 +11,7 @@ export interface Size {
  * @throws OryxError `bad_option`: times that are not numbers or descend, more frames than
  *   `LIMITS.framesPerVideo`, a size that no frame can have
  */
-export function checkRequest(timesS: readonly number[], size: Size | undefined): void {
+export function checkFrames(timesS: readonly number[], size: Size | undefined): void {
   if (timesS.length > LIMITS.framesPerVideo) {
     throw new OryxError(
       "bad_option",

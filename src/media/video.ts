@@ -11,7 +11,7 @@ import { openWithFfmpeg } from "./video-ffmpeg.ts";
 import { openVideoFile, type VideoFile } from "./video-file.ts";
 import { nodeAvDecoder } from "./video-node-av.ts";
 import { orient } from "./video-orient.ts";
-import { checkRequest, type Size } from "./video-request.ts";
+import { checkFrames, type Size } from "./video-request.ts";
 
 export interface OpenVideoOptions {
   signal?: AbortSignal | undefined;
@@ -93,7 +93,7 @@ class DemuxedVideo implements Video {
     timesS: readonly number[],
     { size, signal }: FramesOptions = {},
   ): AsyncGenerator<VideoFrame, void, undefined> {
-    checkRequest(timesS, size);
+    checkFrames(timesS, size);
     if (timesS.length === 0) return;
     const shots = await this.#plan(timesS, signal);
     this.#requireOpen();

@@ -2,8 +2,8 @@ import type { LanguageConfig } from "./config.ts";
 import { PATCH, type VisionShape } from "./vit.ts";
 
 /**
- * Operations of one forward pass, in matrix products alone: a multiplication and an addition are two. Lookups, norms
- * and activations are left out; they take under a hundredth.
+ * What computing takes. Operations are those of one forward pass in matrix products alone, a multiplication and an
+ * addition being two: lookups, norms and activations take under a hundredth of them.
  */
 
 /** Elements of the tower's matrices, the patches' projection among them. */
@@ -41,6 +41,13 @@ export function layerElements(c: LanguageConfig): number {
 
 /** Elements of the output layer. */
 export const headElements = (c: LanguageConfig): number => c.hiddenSize * c.vocabSize;
+
+/** Bytes of the keys and values of so many tokens. */
+export const kvBytes = (
+  { layers, kvHeads, headDim }: LanguageConfig,
+  tokens: number,
+  elementBytes: number,
+): number => 2 * layers * kvHeads * headDim * tokens * elementBytes;
 
 export interface LanguageWork {
   tokens: number;

@@ -13,7 +13,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import { OryxError } from "../core/errors.ts";
-import { makeFolder, onDisk } from "../files/disk.ts";
+import { isFolder, makeFolder, onDisk, replaceFile } from "../files/disk.ts";
 import type { HubFile } from "./listing.ts";
 import type { ModelId } from "./model-id.ts";
 
@@ -74,9 +74,7 @@ export class ModelCache {
     const path = join(this.folder, "refs", revision);
     await inCache(`note the revision ${revision}`, async () => {
       await makeFolder(dirname(path));
-      const fresh = `${path}.${randomUUID()}`;
-      await writeFile(fresh, commit);
-      await rename(fresh, path);
+      await replaceFile(path, commit);
     });
   }
 
@@ -128,13 +126,6 @@ export class ModelCache {
 }
 
 const COMMIT = /^[0-9a-f]{40}$/;
-
-export async function isFolder(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-}
 
 /** Whether there is a file of this size, through links. */
 export async function hasSize(path: string, bytes: number): Promise<boolean> {

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
-import { isFolder, ModelCache } from "./cache.ts";
+import { isFolder } from "../files/disk.ts";
+import { ModelCache } from "./cache.ts";
 import { downloadBlob } from "./download.ts";
 import { fetchListing, type HubFile, type Listing } from "./listing.ts";
 import { type ModelId, parseModelId, requireModelId } from "./model-id.ts";
