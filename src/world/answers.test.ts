@@ -158,7 +158,20 @@ const MOTIONS: readonly (readonly [string, Oracle])[] = [
   ],
 ];
 
+/** What scenery tells of a card besides its text, and of an object on a table. */
+const detail = ({ thing }: Shown, key: "colour" | "mark"): string =>
+  String((thing as Thing & { colour?: string; mark?: number })[key]);
+const marked = (scenery: Scenery, mark: string): Shown =>
+  scenery.shown.find((o) => detail(o, "mark") === mark) as Shown;
+const byPicture = ({ shown }: Scenery) => shown.toSorted((p, q) => p.picture - q.picture);
+
 const VIEWS: readonly (readonly [string, Oracle])[] = [
+  ["(?:Which object has|What is the object with) mark (\\d)\\?", (s, m = "") => nameOf(marked(s, m).thing)],
+  ["What colour is the object with mark (\\d)\\?", (s, m = "") => trait(marked(s, m), "colour")],
+  [
+    "(?:Which mark does|What is the mark of) the (\\w+ \\w+)(?: have)?\\?",
+    (s, name = "") => detail(s.shown.find(({ thing }) => nameOf(thing).endsWith(name)) as Shown, "mark"),
+  ],
   ["(?:How many objects are there|Count the objects).", (s) => COUNTS[names(s).length]],
   ["How many views are there\\?", (s) => COUNTS[s.pictures.length]],
   [
@@ -169,46 +182,45 @@ const VIEWS: readonly (readonly [string, Oracle])[] = [
 
 const NEEDLES: readonly (readonly [string, Oracle])[] = [
   ["(?:How many cards are there|Count the cards).", (s) => COUNTS[s.shown.length]],
+  ["What colour is the card\\?", (s) => detail(only(s.shown), "colour")],
+  [
+    `What is written on the ${COLOUR} card\\?`,
+    (s, c) => (only(s.shown.filter((card) => detail(card, "colour") === c)).thing as { text: string }).text,
+  ],
+  ["What colour is the card with the (.*)\\?", (s, name = "") => detail(called(s, name), "colour")],
+  [
+    "(?:What colour is the (first|last) card|Which card comes (first|last))\\?",
+    (s, p, q) => detail(byPicture(s).at((p ?? q) === "first" ? 0 : -1) as Shown, "colour"),
+  ],
   ["(?:What|Which) (?:word|number) .*", (s) => (only(s.shown).thing as { text: string }).text],
   ["(?:What|Which object) (?:is on|does) the card.*", (s) => nameOf(only(s.shown).thing)],
 ];
 
-/** Kinds, and the least share of their questions that an oracle knows. */
-const CASES: readonly (readonly [Kind, readonly (readonly [string, Oracle])[], number])[] = [
-  ["count", IMAGE, 1],
-  ["colour", IMAGE, 1],
-  ["shape", IMAGE, 1],
-  ["position", IMAGE, 1],
-  ["read", IMAGE, 1],
-  ["motion", MOTIONS, 1],
-  ["order", SLIDES, 1],
-  ["views", VIEWS, 0.2],
-  ["needle", NEEDLES, 0.25],
+/** Kinds, and what answers all of their questions. */
+const CASES: readonly (readonly [Kind, readonly (readonly [string, Oracle])[]])[] = [
+  ["count", IMAGE],
+  ["colour", IMAGE],
+  ["shape", IMAGE],
+  ["position", IMAGE],
+  ["read", IMAGE],
+  ["motion", MOTIONS],
+  ["order", SLIDES],
+  ["views", VIEWS],
+  ["needle", NEEDLES],
 ];
 
 describe("answers agree with what is shown", () => {
   for (const split of ["train", "heldout"] as const) {
-    it.each(CASES)(`to %s questions (${split})`, (kind, oracles, least) => {
-      let asked = 0;
-      let known = 0;
+    it.each(CASES)(`to %s questions (${split})`, (kind, oracles) => {
       for (let seed = 0; seed < 150; seed++) {
         const { scenery, turns } = composeSample(seed, { split, kinds: { [kind]: 1 } });
         for (const { question, answer } of turns) {
-          asked++;
-          for (const [pattern, oracle] of oracles) {
-            const match = new RegExp(`^${pattern}$`).exec(question);
-            if (!match) continue;
-            known++;
-            expect({ seed, question, answer }).toEqual({
-              seed,
-              question,
-              answer: oracle(scenery, ...match.slice(1)),
-            });
-            break;
-          }
+          const knows = oracles.find(([pattern]) => new RegExp(`^${pattern}$`).test(question));
+          const [pattern = "", oracle] = knows ?? [];
+          const words = new RegExp(`^${pattern}$`).exec(question)?.slice(1) ?? [];
+          expect({ seed, question, answer }).toEqual({ seed, question, answer: oracle?.(scenery, ...words) });
         }
       }
-      expect(known / asked).toBeGreaterThanOrEqual(least);
     });
   }
 });
