@@ -1,5 +1,6 @@
 import { OryxError, quote } from "../core/errors.ts";
 import type { ViewLimits } from "../model/views.ts";
+import { PAPER } from "../model/visual.ts";
 import type { Message } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import {
@@ -36,7 +37,7 @@ export interface RecordsSpec {
   seed: number;
 }
 
-const PAPER_FRAMES = { video: 64, video_long: 256 } as const;
+const PAPER_FRAMES = { video: PAPER.videoFrames, video_long: PAPER.longFrames } as const;
 
 /**
  * Records as examples, those of the first file first. Only indexes are held in memory.

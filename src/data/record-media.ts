@@ -7,7 +7,7 @@ import { sampleTimes } from "../media/sampling.ts";
 import { openVideo } from "../media/video.ts";
 import { openVideoFile } from "../media/video-file.ts";
 import type { ViewLimits } from "../model/views.ts";
-import type { Size, VisualShape } from "../model/visual.ts";
+import { PAPER, type Size, type VisualShape } from "../model/visual.ts";
 import type { ExamplePicture } from "./example.ts";
 import { chooseFrames } from "./frames.ts";
 import { type RecordMedia, resolveMedia, type Still } from "./records.ts";
@@ -40,9 +40,6 @@ export interface PlannedMedia {
   /** Frees decoders, whether or not anything was loaded. */
   close: () => Promise<void>;
 }
-
-/** Candidate frames of a film: one each second, as in the published models' training. */
-const FILM_FPS = 1;
 
 /**
  * Reads the headers of a record's media.
@@ -102,7 +99,7 @@ async function planFilm(
   const film = await openVideo(resolveMedia(options.root, path, options.absolute));
   try {
     const { durationS } = film;
-    const times = sampleTimes({ durationS, fps: FILM_FPS, maxFrames: LIMITS.framesPerVideo });
+    const times = sampleTimes({ durationS, fps: PAPER.fps, maxFrames: LIMITS.framesPerVideo });
     const { frames, slots } = chooseFrames(times.length, options.frames[modality], targets, random);
     const shape = visualShape(film, modality, options.views);
     const load = () => filmFrames(film, frames, times, shape.views.main);

@@ -8,6 +8,7 @@ import {
   type Compression,
   DEFAULT_COMPRESSION,
   type Modality,
+  PAPER,
   type Size,
   type VisualShape,
   viewsOf,
@@ -28,9 +29,6 @@ export type ItemHeader = { name: string; size: Size } & (
       pace?: VideoPace | undefined;
     }
 );
-
-/** The paper's: frames a second; frames of a video at most; frames of a long video at most, in training. */
-export const PAPER = { fps: 1, videoFrames: 64, longFrames: 256 } as const;
 
 /** Tasks about what happens all along a film: they take the frames of a long video, where it is long enough. */
 const LONG_TASKS: ReadonlySet<Task | undefined> = new Set(["summarize", "steps"]);

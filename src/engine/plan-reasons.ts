@@ -1,5 +1,5 @@
-import { DEFAULT_COMPRESSION, type Size } from "../model/visual.ts";
-import { PAPER, type PlannedItem, type Settings, type WantedItem } from "./plan-item.ts";
+import { DEFAULT_COMPRESSION, PAPER, type Size } from "../model/visual.ts";
+import type { PlannedItem, Settings, WantedItem } from "./plan-item.ts";
 import { count, ORDERS, type PlanRequest, type Sacrifice, totalOf, type Usage } from "./plan-request.ts";
 
 /** An item as it was wanted, what became of it, and how that is encoded. */

@@ -9,6 +9,7 @@ import type { ViewLimits } from "../model/views.ts";
 import {
   type Compression,
   DEFAULT_COMPRESSION,
+  PAPER,
   type Size,
   type VisualShape,
   viewsOf,
@@ -72,9 +73,6 @@ async function modelHash({ checkpoint, kv }: OpenModel): Promise<string> {
   return hash.digest("hex");
 }
 
-/** The paper's bound between a video and a long one, in frames. */
-const LONGEST_VIDEO = 64;
-
 /** How the engine would look at so many frames. */
 export function shapeOf(
   size: Size,
@@ -82,7 +80,7 @@ export function shapeOf(
   compress: Compression | undefined,
   views: ViewLimits,
 ): VisualShape {
-  const modality = frames > LONGEST_VIDEO ? "video_long" : "video";
+  const modality = frames > PAPER.videoFrames ? "video_long" : "video";
   const k = compress ?? DEFAULT_COMPRESSION[modality];
   return { modality, k, views: viewsOf(size, modality, k, views) };
 }

@@ -20,6 +20,9 @@ export const DEFAULT_COMPRESSION: Readonly<Record<Modality, Compression>> = {
   video_long: 4,
 };
 
+/** The paper's: frames a second; frames of a video at most; frames of a long video at most, in training. */
+export const PAPER = { fps: 1, videoFrames: 64, longFrames: 256 } as const;
+
 /** Pixels. */
 export interface Size {
   width: number;
