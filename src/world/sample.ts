@@ -49,7 +49,7 @@ export type Split = "train" | "heldout";
  * other; its long films have 5 to 12 frames times `things`, and its tables one or two views.
  */
 export interface Easy {
-  /** Objects and texts of an image, slides of a film or steps of a recording, at most; from 1. */
+  /** Objects and texts of an image, slides of a film, steps of a recording or objects on a table, at most; from 1. */
   things: number;
   /** Pixels of a side of an image, slide, motion film or recording at most, from 64. */
   side: number;

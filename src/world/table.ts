@@ -31,7 +31,12 @@ interface Marked {
   seen: readonly boolean[];
 }
 
-/** Views with what can be asked of them; of an easy table there are one or two. */
+const MOST_MARKED = 4;
+
+/**
+ * Views with what can be asked of them. Of an easy table there are one or two, its objects may be as few as one, and
+ * their marks any up to four: with a single object the mark must be read all the same.
+ */
 export function drawTable(
   dice: Dice,
   heldOut: boolean,
@@ -40,10 +45,11 @@ export function drawTable(
   const sight = drawSight(dice, VIEW_SIZES, "video");
   const background = drawBackground(dice);
   const views = easy ? dice.whole(1, 2) : dice.whole(2, 6);
-  const count = dice.whole(2, Math.max(2, Math.min(4, easy?.things ?? 4)));
+  const most = Math.min(MOST_MARKED, easy?.things ?? MOST_MARKED);
+  const count = dice.whole(Math.min(2, most), most);
   const objects = dice.until(() => {
     const palette = COLOURS.filter((colour) => visibleOn(background, colour));
-    return placeObjects(dice, palette, count, views, heldOut);
+    return placeObjects(dice, palette, { count, views, marks: easy ? MOST_MARKED : count }, heldOut);
   }, "objects on a table");
   const ground = backgroundMark(background, sight.size) + tableMark(sight, background.dark);
   const pictures: string[] = [];
@@ -70,13 +76,12 @@ export function drawTable(
 function placeObjects(
   dice: Dice,
   palette: readonly Colour[],
-  count: number,
-  views: number,
+  { count, views, marks: highest }: { count: number; views: number; marks: number },
   heldOut: boolean,
 ): Marked[] | undefined {
   const colours = dice.some(palette, count);
   const shapes = dice.some(SHAPES, count);
-  const marks = dice.shuffled(Array.from({ length: count }, (_, i) => i + 1));
+  const marks = dice.shuffled(Array.from({ length: highest }, (_, i) => i + 1));
   const objects = colours.map((colour, i) => ({
     colour,
     shape: shapes[i] as Shape,
