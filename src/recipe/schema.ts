@@ -2,7 +2,7 @@ import { z } from "zod";
 import { LIMITS } from "../core/limits.ts";
 import { PATCH } from "../model/vit.ts";
 import { PARTS } from "../train/arena.ts";
-import { KINDS, LONG_FRAMES } from "../world/sample.ts";
+import { KINDS, LONG_FRAMES, MOST_CARDS } from "../world/sample.ts";
 
 /**
  * What a `recipe.json` may say. A recipe is data: it names a model, where its weights come from, and the stages in
@@ -41,14 +41,23 @@ const worldData = z
         letters: z.number().min(0).max(1).optional(),
       })
       .optional(),
-    /** Of long films: how many frames each has. Default: drawn at random. */
-    needle: z.strictObject({ frames: z.int().min(LONG_FRAMES.least).max(LONG_FRAMES.most) }).optional(),
+    /** Of long films: how many frames each has, and how many cards. Default: drawn at random. */
+    needle: z
+      .strictObject({
+        frames: z.int().min(LONG_FRAMES.least).max(LONG_FRAMES.most).optional(),
+        cards: upTo(MOST_CARDS).optional(),
+      })
+      .optional(),
     /** Examples of one epoch. */
     count: amount,
   })
   .refine(({ kinds, needle }) => needle === undefined || kinds.needle !== undefined, {
     path: ["needle"],
     message: "is about long films, and kinds has none: add the kind needle",
+  })
+  .refine(({ easy, needle }) => easy === undefined || needle?.cards === undefined, {
+    path: ["needle", "cards"],
+    message: "do not fit into an easy film: leave easy out",
   });
 
 const recordsData = z.strictObject({

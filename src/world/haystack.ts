@@ -30,11 +30,13 @@ export type Card =
 export function drawHaystack(
   dice: Dice,
   heldOut: boolean,
-  { needle: { frames: asked } = {}, easy }: Pick<WorldOptions, "needle" | "easy"> = {},
+  { needle: { frames: asked, cards: count } = {}, easy }: Pick<WorldOptions, "needle" | "easy"> = {},
 ): { scenery: Scenery; candidates: Candidate[] } {
   const sight = sightOf(drawLongSize(dice), "video_long");
   const frames = asked ?? Math.floor(easy ? dice.scaled(5, 12 * easy.things + 1) : dice.scaled(65, 257));
-  const cards = dice.until(() => drawCards(dice, sight, heldOut), "cards");
+  const draw = () =>
+    count === undefined ? drawCards(dice, sight, heldOut) : drawTextCards(dice, sight, heldOut, count);
+  const cards = dice.until(draw, "cards");
   const places = placesOf(dice, cards.length, frames);
   const pictures = drawScenes(dice, sight.size, frames);
   const shown: Shown[] = [];

@@ -64,6 +64,8 @@ export interface Easy {
 
 /** Frames that a long film may be asked to have: it must hold its cards, and stay in memory. */
 export const LONG_FRAMES = { least: 16, most: 4096 } as const;
+/** Cards that one may be asked to hide: each has a colour of its own, by which it is asked for. */
+export const MOST_CARDS = 6;
 
 export interface WorldOptions {
   split: Split;
@@ -73,6 +75,6 @@ export interface WorldOptions {
   scale?: number | undefined;
   /** Bounds on images, slides and recordings. Default: none but the world's own. */
   easy?: Easy | undefined;
-  /** Of long films: their frames. Default: drawn at random. */
-  needle?: { frames?: number | undefined } | undefined;
+  /** Of long films: their frames, and the cards with a text that each hides. Default: drawn at random. */
+  needle?: { frames?: number | undefined; cards?: number | undefined } | undefined;
 }

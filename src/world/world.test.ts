@@ -168,6 +168,19 @@ describe("a sample", () => {
     expect(the({ text: "MAP" })).toBe("the word MAP");
   });
 
+  it("hides as many cards in a film as it is asked to, and asks about each", () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const { scenery, turns } = composeSample(seed, {
+        ...train("needle"),
+        needle: { frames: 90, cards: 5 },
+      });
+      expect(scenery.pictures.length).toBe(90);
+      expect(new Set(scenery.shown.map(({ picture }) => picture)).size).toBe(5);
+      expect(turns.length).toBeGreaterThanOrEqual(5);
+      expect(new Set(turns.map(({ question }) => question)).size).toBe(turns.length);
+    }
+  });
+
   it("is refused with options that make no sense", async () => {
     const bad: readonly [number, WorldOptions][] = [
       [-1, train("read")],
@@ -176,6 +189,8 @@ describe("a sample", () => {
       [1, { split: "train", kinds: { read: Number.NaN } }],
       [1, { ...train("read"), scale: 0 }],
       [1, { ...train("needle"), needle: { frames: 1e9 } }],
+      [1, { ...train("needle"), needle: { cards: 7 } }],
+      [1, { ...train("needle"), needle: { cards: 2 }, easy: { things: 1, side: 96 } }],
     ];
     for (const [seed, options] of bad) {
       await expect(worldSample(seed, options)).rejects.toMatchObject({ code: "bad_option" });

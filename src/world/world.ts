@@ -10,6 +10,7 @@ import {
   KINDS,
   type Kind,
   LONG_FRAMES,
+  MOST_CARDS,
   type WorldOptions,
   type WorldSample,
   type WorldTurn,
@@ -55,7 +56,9 @@ export function composeSample(seed: number, options: WorldOptions): Composition 
   const { scenery, candidates } = DRAW[genre](dice, primary, heldOut, options);
   // Of few things little can be asked that an answer before has not told already.
   const most = genre === "image" && options.easy ? 4 * options.easy.things : Number.POSITIVE_INFINITY;
-  const turns = Math.min(dice.whole(...TURNS[genre]), most);
+  // Where more cards were asked for, so that a long film teaches more, each is asked about.
+  const least = genre === "haystack" ? (options.needle?.cards ?? 0) : 0;
+  const turns = Math.min(Math.max(dice.whole(...TURNS[genre]), least), most);
   const plan = { primary, kinds: options.kinds, turns, heldOut };
   const asked = converse(dice, candidates, plan);
   return { primary, modality: MODALITY[genre], scenery, noiseSeed: dice.seed(), turns: asked };
@@ -147,9 +150,15 @@ function checkOptions(seed: number, { kinds, scale = 1, needle = {}, easy }: Wor
     throw new OryxError("bad_option", problem, `give a number from ${SCALES.least} to ${SCALES.most}`);
   }
   const { least, most } = LONG_FRAMES;
-  const { frames = least } = needle;
+  const { frames = least, cards = 1 } = needle;
   if (!Number.isInteger(frames) || frames < least || frames > most) {
     const problem = `a film of ${frames} frames`;
     throw new OryxError("bad_option", problem, `give a whole number from ${least} to ${most}`);
+  }
+  if (easy !== undefined && needle.cards !== undefined) {
+    throw new OryxError("bad_option", "a number of cards in an easy film", "leave one of them out");
+  }
+  if (!Number.isInteger(cards) || cards < 1 || cards > MOST_CARDS) {
+    throw new OryxError("bad_option", `${cards} cards`, `give a whole number from 1 to ${MOST_CARDS}`);
   }
 }
