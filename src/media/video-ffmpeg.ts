@@ -5,7 +5,6 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { onDisk } from "../files/disk.ts";
 import type { FramesOptions, MediaSource, Video, VideoFrame } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
 import type { Container } from "./video-container.ts";
@@ -46,17 +45,18 @@ interface Film {
 /** ffmpeg needs to seek in its input, so bytes become a file for as long as the video is open. */
 async function asFile(source: MediaSource): Promise<Pick<Film, "path" | "dispose">> {
   if (typeof source === "string") return { path: resolve(source), dispose: async () => {} };
-  const { bytes } = source;
-  return onDisk(`write a film below ${tmpdir()}`, async () => {
-    const folder = await mkdtemp(join(tmpdir(), "oryx-video-"));
-    const dispose = () => rm(folder, { recursive: true, force: true });
+  let folder = "";
+  const dispose = () => rm(folder, { recursive: true, force: true });
+  try {
+    folder = await mkdtemp(join(tmpdir(), "oryx-video-"));
     const path = join(folder, "film");
-    await writeFile(path, bytes).catch(async (error) => {
-      await dispose();
-      throw error;
-    });
+    await writeFile(path, source.bytes);
     return { path, dispose };
-  });
+  } catch (cause) {
+    if (folder !== "") await dispose();
+    const problem = `a film of ${source.bytes.length} bytes cannot be put below ${tmpdir()}: ${(cause as Error).message}`;
+    throw new OryxError("disk", problem, "set TMPDIR to a folder with more room", { cause });
+  }
 }
 
 // ------------------------------------------------------------------------------------------------ headers

@@ -8,8 +8,8 @@ import { type ByteCache, type Caching, MemoryCache, TwoCaches } from "../engine/
 import { installedLibrary } from "../runtime/node/library.ts";
 import type { Device, RuntimeModel } from "../runtime/session.ts";
 import { CacheFolder } from "./cache-folder.ts";
-import { versions } from "./computed-by.ts";
 import { ContentHashes, type Identity, identityOf } from "./content.ts";
+import { versions } from "./versions.ts";
 
 /** Where to keep what was made of images and videos, and how much of it. */
 export interface CacheOptions {

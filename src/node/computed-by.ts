@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { installedLibrary } from "../runtime/node/library.ts";
 import type { ModelGraphs } from "./caching.ts";
+import { versions } from "./versions.ts";
 
 /**
  * Hash of all that decides how fast a model is: its graphs and the shapes and types of its weights, whose values do
@@ -26,14 +26,4 @@ export function computedBy(graphs: ModelGraphs, threads: number | undefined): st
     for (const [name, { dtype, shape }] of weights) hash.update(JSON.stringify([name, dtype, shape]));
   }
   return hash.digest("hex");
-}
-
-/**
- * This package's version and those of what it stands on, all of them pinned: between two releases the same input may
- * give other bits, be it in a kernel, in a decoder of films or in how pictures are prepared.
- */
-export function versions(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  const { version, dependencies } = JSON.parse(text) as { version: string; dependencies: object };
-  return JSON.stringify([version, dependencies]);
 }
