@@ -289,7 +289,7 @@ describe("whatever is shown", () => {
       .record({ size, durationS: fc.double({ min: 0, max: 5000, noNaN: true }), chosen: fc.boolean() })
       .map(({ size, durationS, chosen }) => {
         const timesS = chosen
-          ? Array.from({ length: 1 + Math.floor(durationS / 10) }, (_, i) => 10 * i)
+          ? Array.from({ length: Math.max(1, Math.ceil(durationS / 10)) }, (_, i) => 10 * i)
           : undefined;
         return { kind: "video" as const, name: "v", size, durationS, timesS };
       }),
