@@ -17,7 +17,8 @@ const SEED = 0;
 
 /**
  * Asks the model at each snapshot the same question of the world, one that training never sees, on the path that
- * every request takes; the question is of the last of the world's kinds that the stage has. Answers go to `samples.jsonl` too.
+ * every request takes; the question is of the last of the world's kinds that the stage has. Answers go to
+ * `samples.jsonl` too.
  */
 export function sampler(
   recipe: Recipe,

@@ -209,8 +209,8 @@ function resolver(shell: Shell): (where: string) => Promise<string> {
 }
 
 /**
- * What the stages from one on take, to tell when all will be done; nothing where that is not to be known, which is no
- * reason not to train, nor of the last one.
+ * What the stages from one on take, to tell when all will be done. Nothing where there is but one stage, and where it
+ * cannot be known: that is no reason not to train.
  */
 async function planAhead(
   recipe: Recipe,

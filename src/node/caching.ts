@@ -71,7 +71,8 @@ function once<T>(work: (signal?: AbortSignal) => Promise<T>): (signal?: AbortSig
 
 /**
  * Hash of all that decides a model's results to the last bit: its graphs, which tell shapes, storage and the type of
- * the cache; its weights; the library, the processor and the versions of all that computes. Threads are not among it: they share out rows, not sums.
+ * the cache; its weights; the library, the processor and the versions of all that computes. Threads are not among it:
+ * they share out rows, not sums.
  * @returns undefined when a file is not what was loaded
  */
 async function modelHash(

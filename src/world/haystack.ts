@@ -89,6 +89,7 @@ export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, texts?: nu
   return drawTextCards(dice, sight, heldOut, count);
 }
 
+/** Cards with texts, each of a colour of its own. */
 export function drawTextCards(dice: Dice, sight: Sight, heldOut: boolean, count: number): Card[] | undefined {
   const colours = dice.some(COLOURS, count);
   const texts = dice.some([...dice.some(WORDS, count + 1), ...dice.some(NUMBERS, 1)], count);

@@ -10,7 +10,7 @@ export interface Score {
 
 /**
  * Judges an answer: the letter of a choice, the facts of a description or summary, the whole list of steps; all else
- * word for word, whatever the case, the articles and the full stop.
+ * word for word, whatever the case, the articles and the punctuation.
  */
 export function score(turn: WorldTurn, answer: string): Score {
   switch (turn.kind) {
