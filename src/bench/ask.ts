@@ -1,4 +1,6 @@
+import type { Size } from "../core/size.ts";
 import type { StoredTensor } from "../core/tensor.ts";
+import { textTable } from "../core/text-table.ts";
 import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
 import { type LoadedModel, loadModel } from "../engine/load.ts";
@@ -7,7 +9,6 @@ import type { EngineParts } from "../engine/parts.ts";
 import type { Answer, ItemPlan, Progress, Timings } from "../engine/request.ts";
 import type { RgbImage } from "../media/media.ts";
 import type { OryxConfig } from "../model/config.ts";
-import type { Size } from "../model/visual.ts";
 import { openMedia } from "../node/media.ts";
 import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
@@ -15,7 +16,7 @@ import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expec
 import { configOf } from "./config.ts";
 import { type StoredAs, storedName } from "./cost.ts";
 import { withRandomModel } from "./loaded.ts";
-import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
+import { type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape, ORYX_VIT } from "./shapes.ts";
 
 export interface AskBenchOptions extends NodeRuntimeOptions, StoredAs {
@@ -131,7 +132,7 @@ export function askTable(report: AskReport): string {
       (i) => `${i.modality} ${i.source.width}x${i.source.height} at ${i.size.width}x${i.size.height}`,
     ),
     `prompt of ${promptTokens} tokens, ${items.reduce((sum, i) => sum + i.visualTokens, 0)} of them visual`,
-    aligned([
+    textTable([
       ["", "first", "again"],
       row("reading media", (t) => seconds(t.decodeMs)),
       row("encoding", (t) => seconds(t.encodeMs)),

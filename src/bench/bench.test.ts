@@ -10,11 +10,11 @@ import { configOf } from "./config.ts";
 import { languageCost, type StoredAs, storedName, visionCost } from "./cost.ts";
 import { llmTable, measureLlm } from "./llm.ts";
 import { withRandomModel } from "./loaded.ts";
-import { aligned, median, Watch } from "./measure.ts";
+import { median, Watch } from "./measure.ts";
 import { benchOnPaper, paperTable } from "./paper.ts";
 import { COMPRESSOR_WIDTH, LANGUAGE_SHAPES, ORYX_VIT } from "./shapes.ts";
 import { benchVideo, videoTable } from "./video.ts";
-import { RandomWeights, storedBytes, WEIGHT_TYPES, type WeightType } from "./weights.ts";
+import { bytesStoredAs, RandomWeights, WEIGHT_TYPES, type WeightType } from "./weights.ts";
 
 /** A language model that is measured in no time. */
 const SMALL = { hiddenSize: 64, intermediateSize: 96, layers: 2, heads: 4, headDim: 16, vocabSize: 300 };
@@ -202,7 +202,7 @@ describe("random weights", () => {
     for (const weights of WEIGHT_TYPES) {
       const tensors = await create(expected, weights);
       const sum = [...tensors.values()].reduce((n, t) => n + t.bytes.byteLength, 0);
-      expect(storedBytes(expected, weights)).toBe(sum);
+      expect(bytesStoredAs(expected, weights)).toBe(sum);
     }
   });
 
@@ -247,15 +247,6 @@ describe("measuring", () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
     });
     expect(watch.report().longestBlockMs).toBeGreaterThan(60);
-  });
-
-  it("aligns columns", () => {
-    expect(
-      aligned([
-        ["a", "1.5"],
-        ["bcd", "10.25", "x"],
-      ]),
-    ).toBe("a      1.5\nbcd  10.25  x");
   });
 });
 

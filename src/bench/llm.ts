@@ -1,4 +1,5 @@
 import { Random } from "../core/random.ts";
+import { textTable } from "../core/text-table.ts";
 import type { Decoder } from "../engine/decoder.ts";
 import type { KvSlot } from "../engine/kv.ts";
 import { loadDecoder } from "../engine/load.ts";
@@ -8,7 +9,7 @@ import { expectedLanguageTensors } from "../weights/expected.ts";
 import { configOf } from "./config.ts";
 import { languageCost, type StoredAs, storedName } from "./cost.ts";
 import { withRandomModel } from "./loaded.ts";
-import { aligned, median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
+import { median, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
 
 /** What is measured of a language model; how it is stored tells the bytes that a step reads. */
@@ -202,7 +203,7 @@ export function llmTable(report: LlmReport): string {
       `${f.gops.toFixed(0)} GOPS`,
       `${f.gbPerSecond.toFixed(1)} GB/s`,
     ]);
-  const table = aligned([
+  const table = textTable([
     ...prefill.map((p) => [
       `prefill of ${p.tokens} tokens`,
       `${speed(p.tokensPerSecond)} tok/s`,

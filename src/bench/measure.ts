@@ -56,17 +56,6 @@ export function median(values: readonly number[]): number {
   return Number.isInteger(middle) ? (at(middle - 1) + at(middle)) / 2 : at(Math.floor(middle));
 }
 
-/** Rows of cells as text, columns aligned to the right but for the first. */
-export function aligned(rows: readonly (readonly string[])[]): string {
-  const columns = Math.max(...rows.map((row) => row.length));
-  const widths = Array.from({ length: columns }, (_, c) =>
-    Math.max(...rows.map((row) => row[c]?.length ?? 0)),
-  );
-  const cell = (text: string, c: number) =>
-    c === 0 ? text.padEnd(widths[c] as number) : text.padStart(widths[c] as number);
-  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
-}
-
 export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** The closing line of every benchmark. */

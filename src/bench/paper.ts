@@ -1,13 +1,14 @@
 import { elementCount } from "../core/tensor.ts";
+import { textTable } from "../core/text-table.ts";
 import { kvBytes } from "../model/cost.ts";
 import { expectedLanguageTensors } from "../weights/expected.ts";
 import { hasInt4 } from "../weights/forms.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { configOf } from "./config.ts";
 import { ELEMENT_BYTES, languageCost } from "./cost.ts";
-import { aligned, gigabytes } from "./measure.ts";
+import { gigabytes } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
-import { storedBytes, WEIGHT_TYPES, type WeightType } from "./weights.ts";
+import { bytesStoredAs, WEIGHT_TYPES, type WeightType } from "./weights.ts";
 
 /** What can be told of a shape without running it. */
 export interface PaperReport {
@@ -41,7 +42,7 @@ export function benchOnPaper(
     shape,
     parameters: own.reduce((sum, [, dims]) => sum + elementCount(dims), 0),
     bytes: Object.fromEntries(
-      WEIGHT_TYPES.map((w) => [w, storedBytes(expected, w, hasInt4(w) ? block : undefined)]),
+      WEIGHT_TYPES.map((w) => [w, bytesStoredAs(expected, w, hasInt4(w) ? block : undefined)]),
     ) as PaperReport["bytes"],
     cacheBytesPerToken: kvBytes(language, 1, ELEMENT_BYTES),
     prefill: prompts.map((tokens) => ({ tokens, operations: languageCost(language, tokens, 0).operations })),
@@ -61,7 +62,7 @@ export function paperTable({
   const giga = (operations: number) => `${(operations / 1e9).toFixed(0)} G operations`;
   return [
     `${shape}, on paper: ${(parameters / 1e9).toFixed(2)} G parameters`,
-    aligned([
+    textTable([
       ...WEIGHT_TYPES.map((w) => [`stored as ${w}`, gigabytes(bytes[w])]),
       ["keys and values of 1,000 tokens", gigabytes(1000 * cacheBytesPerToken)],
       ...prefill.map((p) => [`prefill of ${p.tokens} tokens`, giga(p.operations)]),

@@ -1,6 +1,6 @@
 import { OryxError } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import { planMedia } from "../engine/media.ts";
-import type { Size } from "../model/visual.ts";
 import { openMedia } from "../node/media.ts";
 import { type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 

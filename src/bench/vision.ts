@@ -1,4 +1,5 @@
 import type { StoredTensor } from "../core/tensor.ts";
+import { textTable } from "../core/text-table.ts";
 import type { VisionEncoder } from "../engine/encoder.ts";
 import { loadEncoder } from "../engine/load.ts";
 import type { RgbImage } from "../media/media.ts";
@@ -10,7 +11,7 @@ import { type ExpectedTensors, expectedLanguageTensors, expectedVisionTensors } 
 import { configOf } from "./config.ts";
 import { visionCost } from "./cost.ts";
 import { withRandomModel } from "./loaded.ts";
-import { aligned, type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
+import { type OnStep, type ProcessReport, processLine, Watch } from "./measure.ts";
 import { COMPRESSOR_WIDTH, ORYX_VIT } from "./shapes.ts";
 import type { WeightType } from "./weights.ts";
 
@@ -110,7 +111,7 @@ export function squareFrame(side: number, shade: number): RgbImage {
 /** The report as a table. */
 export function visionTable(report: VisionReport): string {
   const { shape, weights, device, side, patches, visualTokens, loadMs, batches } = report;
-  const table = aligned(
+  const table = textTable(
     batches.map((b) => [
       b.frames === 1 ? "1 frame at a time" : `${b.frames} frames at a time`,
       `${b.framesPerSecond.toFixed(2)} frames/s`,

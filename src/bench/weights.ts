@@ -50,7 +50,7 @@ interface Wanted {
 }
 
 /** Bytes of these tensors, stored in this way. @param block of int4, where there is any */
-export function storedBytes(expected: ExpectedTensors, weights: WeightType, block?: Int4Block): number {
+export function bytesStoredAs(expected: ExpectedTensors, weights: WeightType, block?: Int4Block): number {
   return wantedOf(expected, weights, block).reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 }
 

@@ -1,5 +1,5 @@
+import { textTable } from "../core/text-table.ts";
 import type { ItemPlan, Plan } from "../engine/request.ts";
-import { columns } from "./train-table.ts";
 import { count, duration } from "./words.ts";
 
 const HEAD = ["file", "as", "of", "size", "frames", "a second", "k", "encoded at", "tokens"];
@@ -7,7 +7,7 @@ const HEAD = ["file", "as", "of", "size", "frames", "a second", "k", "encoded at
 /** What a request takes, as a table with a row for each image or video, and why. */
 export function planText(plan: Plan): string {
   const { items, visualTokens, promptTokens, cachedTokens, contextTokens, maxTokens, reasons } = plan;
-  const table = items.length > 0 ? [columns([HEAD, ...items.map(cells)])] : [];
+  const table = items.length > 0 ? [textTable([HEAD, ...items.map(cells)])] : [];
   const before = cachedTokens > 0 ? ` after ${count(cachedTokens)} of the conversation` : "";
   const sum = `prompt ${count(promptTokens)} tokens, ${count(visualTokens)} of them visual,${before} of ${count(contextTokens)}; answer up to ${count(maxTokens)}`;
   return [...table, sum, ...timeLines(plan), ...reasons.map((reason) => `- ${reason}`)].join("\n");

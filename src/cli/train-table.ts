@@ -1,3 +1,4 @@
+import { textTable } from "../core/text-table.ts";
 import type { StageEstimate } from "../recipe/estimate.ts";
 import type { Plan } from "../recipe/plan.ts";
 import { byteCount, count, duration } from "./words.ts";
@@ -8,7 +9,7 @@ export function planTable({ recipe, stages, machines }: Plan): string {
   const timed = machines.operationsPerSecond !== undefined;
   const rows = stages.map((stage) => [...cells(stage), ...(timed ? [days(stage.seconds as number)] : [])]);
   const total = stages.reduce((sum, { operations }) => sum + operations, 0);
-  const lines = columns([timed ? [...head, "time"] : head, ...rows]);
+  const lines = textTable([timed ? [...head, "time"] : head, ...rows]);
   const seconds = stages.reduce((sum, stage) => sum + (stage.seconds ?? 0), 0);
   const on = machines.count === 1 ? "one machine" : `${count(machines.count)} machines`;
   const sum = timed
@@ -38,18 +39,6 @@ function cells({
     byteCount(Math.round(sum(memory))),
     powers(operations),
   ];
-}
-
-/** Columns as wide as they must be, the first aligned to the left. */
-export function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] as readonly string[]).map((_, i) =>
-    Math.max(...rows.map((row) => (row[i] ?? "").length)),
-  );
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)))
-      .join("  ");
-  return rows.map((row) => `  ${line(row)}`).join("\n");
 }
 
 /** 7.6e9 -> "7,600 M" */

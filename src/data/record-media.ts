@@ -1,13 +1,14 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Random } from "../core/random.ts";
+import type { Size } from "../core/size.ts";
 import { decodeImage, probeImage } from "../media/image.ts";
 import type { MediaSource, RgbImage, Video } from "../media/media.ts";
 import { sampleTimes } from "../media/sampling.ts";
 import { openVideo } from "../media/video.ts";
 import { openVideoFile } from "../media/video-file.ts";
 import type { ViewLimits } from "../model/views.ts";
-import { PAPER, type Size, type VisualShape } from "../model/visual.ts";
+import { PAPER, type VisualShape } from "../model/visual.ts";
 import type { ExamplePicture } from "./example.ts";
 import { chooseFrames } from "./frames.ts";
 import { type RecordMedia, resolveMedia, type Still } from "./records.ts";

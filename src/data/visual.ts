@@ -1,3 +1,4 @@
+import type { Size } from "../core/size.ts";
 import type { RgbImage } from "../media/media.ts";
 import { resize } from "../media/resize.ts";
 import type { ViewLimits } from "../model/views.ts";
@@ -5,7 +6,6 @@ import {
   type Compression,
   DEFAULT_COMPRESSION,
   type Modality,
-  type Size,
   type VisualShape,
   viewsOf,
 } from "../model/visual.ts";

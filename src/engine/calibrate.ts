@@ -8,7 +8,7 @@ import { layerElements } from "../model/cost.ts";
 import { PATCH } from "../model/vit.ts";
 import type { Decoder } from "./decoder.ts";
 import type { VisionEncoder } from "./encoder.ts";
-import { fitted, type Run, type Speed } from "./speed.ts";
+import { fitLine, type Run, type Speed } from "./speed.ts";
 
 /** A model at work. */
 export interface Measured {
@@ -48,7 +48,7 @@ async function measureEncoder(encoder: VisionEncoder, signal: AbortSignal | unde
   const few = await run(Array.from({ length: count }, () => noise(small, small)));
   const side = small * Math.sqrt(count);
   const many = await run([noise(side, side)]);
-  return fitted({ met: 64, seconds: few / patches }, { met: patches, seconds: many / patches });
+  return fitLine({ met: 64, seconds: few / patches }, { met: patches, seconds: many / patches });
 }
 
 /** A short prompt and a long one; with a large model, whose long one would take too long, attention's share is counted. */
@@ -66,7 +66,7 @@ async function measurePrefill(decoder: Decoder, signal: AbortSignal | undefined)
   const few = await run(short);
   const long = Math.min(LONG_PROMPT, most);
   if (few.seconds * long > 2 * LONG_S || long < 2 * short) return counted(few, decoder.config);
-  return fitted(few, await run(long));
+  return fitLine(few, await run(long));
 }
 
 const LONG_PROMPT = 2048;

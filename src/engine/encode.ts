@@ -1,8 +1,9 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import type { RgbImage, Video, VideoFrame } from "../media/media.ts";
 import { resizeInSteps } from "../media/resize.ts";
-import type { Size, VisualShape } from "../model/visual.ts";
+import type { VisualShape } from "../model/visual.ts";
 import { ahead } from "./ahead.ts";
 import { type VisionEncoder, VisualSequence } from "./encoder.ts";
 import type { PlannedMedia } from "./media.ts";

@@ -1,10 +1,10 @@
 import { OryxError } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { RgbImage } from "../media/media.ts";
 import { MARKS } from "../model/oryx.ts";
 import {
   type Compression,
-  type Size,
   type VisualShape,
   viewTokens,
   visualSequence,
@@ -35,7 +35,7 @@ export class VisionEncoder {
   }
 
   /** How many pictures of a size go into one run. */
-  batchSize({ width, height }: { width: number; height: number }): number {
+  batchSize({ width, height }: Size): number {
     return Math.max(1, Math.floor(PATCHES_PER_RUN / ((width / PATCH) * (height / PATCH))));
   }
 

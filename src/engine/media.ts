@@ -1,6 +1,6 @@
+import type { Size } from "../core/size.ts";
 import type { RgbImage, Video } from "../media/media.ts";
 import { PUBLISHED_VIEWS, type ViewLimits } from "../model/views.ts";
-import type { Size } from "../model/visual.ts";
 import { checkVisualOptions, type ItemHeader, itemAt, type PlannedItem, wantedItem } from "./plan-item.ts";
 import type { MediaItem, VisualOptions } from "./request.ts";
 

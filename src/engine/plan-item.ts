@@ -1,5 +1,6 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import type { VideoPace } from "../media/media.ts";
 import { candidateFrames, sampleTimes, uniformIndices } from "../media/sampling.ts";
 import type { ViewLimits } from "../model/views.ts";
@@ -9,7 +10,6 @@ import {
   DEFAULT_COMPRESSION,
   type Modality,
   PAPER,
-  type Size,
   type VisualShape,
   viewsOf,
   visualTokens,

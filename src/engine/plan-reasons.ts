@@ -1,4 +1,5 @@
-import { DEFAULT_COMPRESSION, PAPER, type Size } from "../model/visual.ts";
+import type { Size } from "../core/size.ts";
+import { DEFAULT_COMPRESSION, PAPER } from "../model/visual.ts";
 import type { PlannedItem, Settings, WantedItem } from "./plan-item.ts";
 import { count, ORDERS, type PlanRequest, type Sacrifice, totalOf, type Usage } from "./plan-request.ts";
 

@@ -1,12 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { OryxError } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import { PUBLISHED_VIEWS, type ViewLimits } from "../model/views.ts";
-import { COMPRESSIONS, type Size, visualSequence } from "../model/visual.ts";
+import { COMPRESSIONS, visualSequence } from "../model/visual.ts";
 import { planVisuals } from "./plan.ts";
 import type { ItemHeader, PlannedItem } from "./plan-item.ts";
 import type { Budget, PlanRequest } from "./plan-request.ts";
-import { fitted, prefillSeconds, type Speed } from "./speed.ts";
+import { fitLine, prefillSeconds, type Speed } from "./speed.ts";
 import { TASKS } from "./task.ts";
 
 const TINY: ViewLimits = {
@@ -273,10 +274,10 @@ describe("a budget of seconds", () => {
         seconds: prefillSeconds({ ...SPEED, prefill: perToken }, tokens, cached) / tokens,
       };
     };
-    const found = fitted(run(256, 10), run(2048, 10));
+    const found = fitLine(run(256, 10), run(2048, 10));
     expect(found.each).toBeCloseTo(speed.each, 9);
     expect(found.pair).toBeCloseTo(speed.pair, 12);
-    expect(fitted({ met: 1, seconds: 2 }, { met: 9, seconds: 1 })).toEqual({ each: 2, pair: 0 });
+    expect(fitLine({ met: 1, seconds: 2 }, { met: 9, seconds: 1 })).toEqual({ each: 2, pair: 0 });
   });
 });
 

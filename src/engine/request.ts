@@ -1,5 +1,6 @@
+import type { Size } from "../core/size.ts";
 import type { MediaSource } from "../media/media.ts";
-import type { Compression, Modality, Size } from "../model/visual.ts";
+import type { Compression, Modality } from "../model/visual.ts";
 import type { SamplingOptions } from "./sampler.ts";
 import type { Seconds } from "./speed.ts";
 import type { Asked, TaskResult } from "./task.ts";

@@ -1,5 +1,6 @@
+import type { Size } from "../core/size.ts";
 import type { VideoPace } from "../media/media.ts";
-import type { Size, Views } from "../model/visual.ts";
+import type { Views } from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
 
 /** How fast a model is on a machine: seconds for each unit of work. */
@@ -67,7 +68,7 @@ export interface Run {
 }
 
 /** The part of a run's time that grows with what is met, and the part that does not. What noise makes negative is nothing. */
-export function fitted(few: Run, many: Run): { each: number; pair: number } {
+export function fitLine(few: Run, many: Run): { each: number; pair: number } {
   const pair = Math.max(0, (many.seconds - few.seconds) / (many.met - few.met));
   const each = Math.max(few.seconds - pair * few.met, few.seconds / 10);
   return { each, pair };

@@ -1,9 +1,10 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import type { VisionEncoder } from "../engine/encoder.ts";
 import type { Stretch } from "../engine/sequence.ts";
 import type { RgbImage } from "../media/media.ts";
 import { MARKS } from "../model/oryx.ts";
-import { type Size, type VisualShape, viewTokens } from "../model/visual.ts";
+import { type VisualShape, viewTokens } from "../model/visual.ts";
 import type { Shown } from "./niah-layout.ts";
 
 /**

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import type { RgbImage, Video } from "../media/media.ts";
 import { resizeInSteps } from "../media/resize.ts";
 import { openVideo } from "../media/video.ts";
-import type { Size } from "../model/visual.ts";
 import { drawNeedleScenes } from "../world/needle-film.ts";
 
 /** The haystack: a film of so many frames, seen at whatever size. */

@@ -2,18 +2,12 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename, join } from "node:path";
 import { OryxError } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import type { Decoder } from "../engine/decoder.ts";
 import type { VisionEncoder } from "../engine/encoder.ts";
 import type { KvType } from "../model/oryx.ts";
 import type { ViewLimits } from "../model/views.ts";
-import {
-  type Compression,
-  DEFAULT_COMPRESSION,
-  PAPER,
-  type Size,
-  type VisualShape,
-  viewsOf,
-} from "../model/visual.ts";
+import { type Compression, DEFAULT_COMPRESSION, PAPER, type VisualShape, viewsOf } from "../model/visual.ts";
 import type { OpenModel } from "../node/open.ts";
 import { stopIds } from "../node/oryx.ts";
 import { conversationPrompt, longVideoQuestion, type PromptStyle, userMessage } from "../text/prompt.ts";

@@ -4,9 +4,9 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import { decodeImage } from "../media/image.ts";
 import type { RgbImage } from "../media/media.ts";
-import type { Size } from "../model/visual.ts";
 import { drawNeedleCards, type NeedleVariant } from "../world/needle-film.ts";
 
 /** What is hidden in a film, and what is asked about it. */

@@ -1,5 +1,5 @@
+import type { Size } from "../core/size.ts";
 import type { RgbImage } from "../media/media.ts";
-import type { Size } from "../model/visual.ts";
 import { titleOf } from "./niah-figure.ts";
 import { asFrame } from "./niah-film.ts";
 import { layout, slotAt } from "./niah-layout.ts";
@@ -39,7 +39,7 @@ export async function shownExamples(
     const at = slotAt(count, depth);
     const around = film.slice(Math.max(0, at - NEIGHBOURS), at + NEIGHBOURS + 1);
     const { haystack } = subject;
-    const size = fitted(haystack.size);
+    const size = thumbnailSize(haystack.size);
     const hay = around.flatMap((shown) => ("hay" in shown ? [shown.hay] : []));
     const pictures: RgbImage[] = [];
     for await (const picture of haystack.frames(hay, size)) pictures.push(picture);
@@ -59,7 +59,7 @@ export async function shownExamples(
   return examples;
 }
 
-function fitted({ width, height }: Size): Size {
+function thumbnailSize({ width, height }: Size): Size {
   const scale = Math.min(1, SIDE / Math.max(width, height));
   const side = (length: number) => Math.max(1, Math.round(length * scale));
   return { width: side(width), height: side(height) };

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import { encodeSeconds } from "../engine/speed.ts";
 import { makeFolder, onDisk } from "../files/disk.ts";
 import { withLock } from "../files/lock.ts";
@@ -220,8 +221,7 @@ async function poolOf(
     before = done;
     onProgress?.({ stage: "encode", done, total: frames.length, leftS: clock.leftS });
   };
-  const source = (numbers: readonly number[], size: { width: number; height: number }) =>
-    haystack.frames(numbers, size, signal);
+  const source = (numbers: readonly number[], size: Size) => haystack.frames(numbers, size, signal);
   return encodePool(model.encoder, shape, source, frames, { signal, onProgress: told });
 }
 
@@ -310,7 +310,7 @@ async function openSubjects({ source, options, signal }: NiahRequest): Promise<S
   }
 }
 
-async function cardsFor(source: NiahSource, size: { width: number; height: number }) {
+async function cardsFor(source: NiahSource, size: Size) {
   const cards = [];
   for (let i = 0; i < source.count; i++)
     cards.push(await worldNeedle(firstSeed(source.seed) + i, source, size));

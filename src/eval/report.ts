@@ -1,3 +1,4 @@
+import { markdownTable } from "../core/text-table.ts";
 import { counted, EMPTY, joined, type Rate, rateOf, type Tally } from "./tally.ts";
 import { COLUMNS, type Column, GROUPS, type Group, TOPICS, type Topic } from "./world.ts";
 
@@ -81,13 +82,7 @@ export function worldTable(rows: readonly Row[]): string {
   const columns = COLUMNS.filter((column) => rows.some(({ rates }) => rates[column]));
   const head = ["", ...columns.map((column) => COLUMN_TITLES[column])];
   const body = rows.map((row) => [title(row), ...columns.map((c) => cell(row.rates[c], row.targets[c]))]);
-  const widths = head.map((_, i) =>
-    Math.max(...[head, ...body].map((line) => [...(line[i] as string)].length)),
-  );
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((c, i) => padded(c, widths[i] as number)).join(" | ")} |`;
-  const rule = `|${widths.map((w) => "-".repeat(w + 2)).join("|")}|`;
-  return [line(head), rule, ...body.map(line)].join("\n");
+  return markdownTable([head, ...body]);
 }
 
 const title = ({ group, topic }: Row): string => (topic === undefined ? GROUP_TITLES[group] : `- ${topic}`);
@@ -100,5 +95,3 @@ function cell(rate: Rate | undefined, target: number | undefined): string {
 }
 
 const percent = (share: number): string => (100 * share).toFixed(1);
-
-const padded = (text: string, width: number): string => text + " ".repeat(width - [...text].length);

@@ -1,6 +1,7 @@
 import sharp, { type Sharp, type SharpOptions } from "sharp";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import type { ImageFormat } from "./image-format.ts";
 import { decodeGif, type Gif, readGifHeader } from "./image-gif.ts";
 import { type ImageFile, openImageFile, readHead } from "./image-source.ts";
@@ -76,7 +77,7 @@ async function openImage(source: MediaSource): Promise<{ file: ImageFile; header
   return { file, header };
 }
 
-function checkSize(file: ImageFile, { width, height }: { width: number; height: number }): void {
+function checkSize(file: ImageFile, { width, height }: Size): void {
   if (Math.max(width, height) > LIMITS.imageSide || width * height > LIMITS.imagePixels) {
     throw new OryxError(
       "media_too_large",
@@ -121,7 +122,7 @@ async function readWithSharp(file: ImageFile): Promise<Header> {
 }
 
 /** The size in a PNG's first chunk: libvips writes warnings to stderr about one that overflows its integers. */
-function pngSize(head: Uint8Array): { width: number; height: number } {
+function pngSize(head: Uint8Array): Size {
   if (head.length < 24) return { width: 0, height: 0 };
   const view = new DataView(head.buffer, head.byteOffset);
   return { width: view.getUint32(16), height: view.getUint32(20) };

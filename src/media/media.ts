@@ -1,3 +1,4 @@
+import type { Size } from "../core/size.ts";
 /** Interleaved 8-bit RGB, rows from the top; `data.length` = 3 * width * height. */
 export interface RgbImage {
   width: number;
@@ -19,7 +20,7 @@ export interface VideoFrame {
 
 export interface FramesOptions {
   /** Resize every frame to this (Pillow bicubic) before it is yielded; absent: the displayed size. */
-  size?: { width: number; height: number };
+  size?: Size;
   signal?: AbortSignal | undefined;
 }
 

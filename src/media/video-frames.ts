@@ -1,9 +1,10 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import { decodeImage, probeImage } from "./image.ts";
 import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
-import { checkFrames, type Size } from "./video-request.ts";
+import { checkFrames } from "./video-request.ts";
 
 /** A picture of a film that comes as separate image files. */
 export interface TimedImage {

@@ -1,10 +1,6 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-
-export interface Size {
-  width: number;
-  height: number;
-}
+import type { Size } from "../core/size.ts";
 
 /**
  * Checks what {@link Video.frames} was asked for.

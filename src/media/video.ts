@@ -1,4 +1,5 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import { toRgb } from "./colour.ts";
 import type { FramesOptions, MediaSource, RgbImage, Video, VideoFrame, VideoPace } from "./media.ts";
 import { resizeInSteps } from "./resize.ts";
@@ -11,7 +12,7 @@ import { openWithFfmpeg } from "./video-ffmpeg.ts";
 import { openVideoFile, type VideoFile } from "./video-file.ts";
 import { nodeAvDecoder } from "./video-node-av.ts";
 import { orient } from "./video-orient.ts";
-import { checkFrames, type Size } from "./video-request.ts";
+import { checkFrames } from "./video-request.ts";
 
 export interface OpenVideoOptions {
   signal?: AbortSignal | undefined;

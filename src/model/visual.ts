@@ -1,5 +1,6 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
+import type { Size } from "../core/size.ts";
 import type { Mark } from "./oryx.ts";
 import { PUBLISHED_VIEWS, type ViewLimits } from "./views.ts";
 import { PATCH } from "./vit.ts";
@@ -22,12 +23,6 @@ export const DEFAULT_COMPRESSION: Readonly<Record<Modality, Compression>> = {
 
 /** The paper's: frames a second; frames of a video at most; frames of a long video at most, in training. */
 export const PAPER = { fps: 1, videoFrames: 64, longFrames: 256 } as const;
-
-/** Pixels. */
-export interface Size {
-  width: number;
-  height: number;
-}
 
 /** An image whose short side is below `least` is first enlarged until that side is `enlarged`. */
 const SLIVER = { least: 32, enlarged: 64 } as const;

@@ -1,7 +1,7 @@
 import * as mdi from "@mdi/js";
 import sharp from "sharp";
+import type { Size } from "../core/size.ts";
 import type { RgbImage } from "../media/media.ts";
-import type { Size } from "../model/visual.ts";
 import type { Dice } from "./dice.ts";
 import type { Colour, Icon, Shape } from "./language.ts";
 import { lettering } from "./lettering.ts";

@@ -1,5 +1,6 @@
+import type { Size } from "../core/size.ts";
 import type { ViewLimits } from "../model/views.ts";
-import { DEFAULT_COMPRESSION, type Modality, type Size, viewsOf } from "../model/visual.ts";
+import { DEFAULT_COMPRESSION, type Modality, viewsOf } from "../model/visual.ts";
 import type { Dice } from "./dice.ts";
 
 /** The views that the world is drawn for: what it shows can be told at these sizes, or it is not asked about. */

@@ -1,4 +1,4 @@
-import type { Size } from "../model/visual.ts";
+import type { Size } from "../core/size.ts";
 import { type Candidate, lettered } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, visibleOn } from "./draw.ts";

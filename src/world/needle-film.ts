@@ -1,6 +1,6 @@
 import { OryxError } from "../core/errors.ts";
+import type { Size } from "../core/size.ts";
 import type { RgbImage } from "../media/media.ts";
-import type { Size } from "../model/visual.ts";
 import { Dice } from "./dice.ts";
 import { render } from "./draw.ts";
 import { sightOf } from "./eye.ts";

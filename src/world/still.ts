@@ -1,4 +1,4 @@
-import type { Size } from "../model/visual.ts";
+import type { Size } from "../core/size.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
 import { drawSight, LEAST_CAPITALS, LEAST_OBJECT, type Sight } from "./eye.ts";

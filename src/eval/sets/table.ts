@@ -1,3 +1,4 @@
+import { markdownTable } from "../../core/text-table.ts";
 import type { Rate } from "../tally.ts";
 import type { SetEvaluation } from "./evaluate.ts";
 import type { SetPlan } from "./plan.ts";
@@ -35,7 +36,7 @@ export function setTable(rows: readonly ScoreRow[]): string {
         : []),
     ]);
   }
-  return aligned([head, ...lines]);
+  return markdownTable([head, ...lines]);
 }
 
 /** Sentences about what will be asked; names at most a few of what is missing. */
@@ -90,12 +91,3 @@ const percent = (share: number): string => (100 * share).toFixed(1);
 
 /** Values come from files: a table's cell has neither line ends nor bars. */
 const oneLine = (text: string): string => text.replace(/[\s|]+/g, " ").slice(0, 80);
-
-function aligned([head = [], ...body]: readonly (readonly string[])[]): string {
-  const widths = head.map((_, i) =>
-    Math.max(3, ...[head, ...body].map((line) => [...(line[i] ?? "")].length)),
-  );
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, i) => cell + " ".repeat((widths[i] as number) - [...cell].length)).join(" | ")} |`;
-  return [line(head), `|${widths.map((w) => "-".repeat(w + 2)).join("|")}|`, ...body.map(line)].join("\n");
-}

@@ -8,7 +8,7 @@ import { type Handle, loadOrt, type Ort } from "./ort.ts";
 import { multipliesExactly, PRODUCT_PROBE } from "./products.ts";
 import { NodeSession } from "./session.ts";
 import { outSlot, TensorBridge } from "./tensors.ts";
-import { atOnce, type Turn } from "./turns.ts";
+import { type Turn, unqueued } from "./turns.ts";
 import { ATTENTION_PROBE, adaptToWebGpu, attends, CACHE_PROBE, tokensAttended } from "./webgpu.ts";
 import { addInMemoryWeights, parseModel, placeWeights } from "./weights.ts";
 
@@ -54,7 +54,7 @@ class NodeRuntime implements Runtime {
     this.device = device;
     this.#ort = ort;
     this.#threads = threads;
-    this.#turn = device === "webgpu" ? ort.gpuTurn : atOnce;
+    this.#turn = device === "webgpu" ? ort.gpuTurn : unqueued;
     const slot = outSlot();
     ort.CreateEnv(LOG_FATAL, "oryx", slot);
     this.#env = slot[0]!;

@@ -2,7 +2,7 @@
 export type Turn = <T>(task: () => Promise<T>) => Promise<T>;
 
 /** Without waiting. */
-export const atOnce: Turn = (task) => task();
+export const unqueued: Turn = (task) => task();
 
 /** A line in which each task waits for those before it. */
 export function inLine(): Turn {
