@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sampleTimes } from "../src/media/sampling.ts";
 import { openVideo } from "../src/media/video.ts";
+import { PAPER } from "../src/model/visual.ts";
 
 /** 1280 x 720 clamped to the area 480^2, in strides of 64. */
 const SIZE = { width: 640, height: 320 };
@@ -42,7 +43,7 @@ else {
 async function decodeFrames(path: string) {
   const start = performance.now();
   const video = await openVideo(path);
-  const times = sampleTimes({ durationS: video.durationS });
+  const times = sampleTimes({ durationS: video.durationS, fps: PAPER.fps, maxFrames: PAPER.videoFrames });
   const numbers: number[] = [];
   for await (const { timeS } of video.frames(times, { size: SIZE })) numbers.push(Math.round(timeS * 30));
   await video.close();

@@ -29,6 +29,7 @@ export type { Asked, Task, TaskResult } from "./engine/task.ts";
 export type { MediaSource } from "./media/media.ts";
 export type { KvType } from "./model/oryx.ts";
 export type { Compression, Modality } from "./model/visual.ts";
+export type { CacheOptions } from "./node/caching.ts";
 export { type LoadOptions, Oryx } from "./node/oryx.ts";
 export type { Device } from "./runtime/session.ts";
 export type { Checkpoint } from "./weights/checkpoint.ts";

@@ -1,4 +1,5 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { gigabytes } from "../core/figures.ts";
 
 /** Tells a person what is being measured; one line at a time. */
 export type OnStep = (step: string) => void;
@@ -55,8 +56,6 @@ export function median(values: readonly number[]): number {
   const at = (i: number) => sorted[i] as number;
   return Number.isInteger(middle) ? (at(middle - 1) + at(middle)) / 2 : at(Math.floor(middle));
 }
-
-export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 /** The closing line of every benchmark. */
 export function processLine({ longestBlockMs, peakRssBytes, coresUsed }: ProcessReport): string {

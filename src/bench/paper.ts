@@ -1,12 +1,12 @@
+import { gigabytes } from "../core/figures.ts";
 import { elementCount } from "../core/tensor.ts";
 import { textTable } from "../core/text-table.ts";
 import { kvBytes } from "../model/cost.ts";
-import { expectedLanguageTensors } from "../weights/expected.ts";
+import { expectedLanguageTensors, isConnector } from "../weights/expected.ts";
 import { hasInt4 } from "../weights/forms.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { configOf } from "./config.ts";
 import { ELEMENT_BYTES, languageCost } from "./cost.ts";
-import { gigabytes } from "./measure.ts";
 import { COMPRESSOR_WIDTH, type LanguageShape } from "./shapes.ts";
 import { bytesStoredAs, WEIGHT_TYPES, type WeightType } from "./weights.ts";
 
@@ -36,7 +36,7 @@ export function benchOnPaper(
   const config = configOf(shape);
   const { language } = config;
   const expected = expectedLanguageTensors(config, COMPRESSOR_WIDTH);
-  const own = [...expected].filter(([name]) => !/^model\.(vision_resampler|mm_projector)\./.test(name));
+  const own = [...expected].filter(([name]) => !isConnector(name));
   return {
     bench: "paper",
     shape,

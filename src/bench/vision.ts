@@ -7,7 +7,12 @@ import { DEFAULT_COMPRESSION, viewTokens } from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
 import type { NodeRuntimeOptions } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
-import { type ExpectedTensors, expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
+import {
+  type ExpectedTensors,
+  expectedLanguageTensors,
+  expectedVisionTensors,
+  isConnector,
+} from "../weights/expected.ts";
 import { configOf } from "./config.ts";
 import { visionCost } from "./cost.ts";
 import { withRandomModel } from "./loaded.ts";
@@ -72,7 +77,7 @@ export function benchVision(options: VisionBenchOptions): Promise<VisionReport> 
 /** OryxViT, and the connector behind it. */
 export function expectedTower(): ExpectedTensors {
   const all = expectedLanguageTensors(configOf(LANGUAGE_MODEL), COMPRESSOR_WIDTH);
-  const connector = [...all].filter(([name]) => /^model\.(vision_resampler|mm_projector)\./.test(name));
+  const connector = [...all].filter(([name]) => isConnector(name));
   return new Map([...expectedVisionTensors(ORYX_VIT), ...connector]);
 }
 

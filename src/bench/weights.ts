@@ -4,6 +4,7 @@ import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { DTYPE_BYTES, type DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
+import { gigabytes } from "../core/figures.ts";
 import { Random } from "../core/random.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import { PARTS } from "../nn/params.ts";
@@ -234,8 +235,6 @@ function normal(random: Random): number {
   const radius = Math.sqrt(-2 * Math.log(1 - random.next()));
   return radius * Math.cos(2 * Math.PI * random.next());
 }
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
 
 function checkMemory(bytes: number): void {
   if (bytes < 0.9 * totalmem()) return;

@@ -1,9 +1,10 @@
+import { count } from "../core/figures.ts";
 import type { AnswerStream } from "../engine/answer.ts";
 import type { Answer, Timings } from "../engine/request.ts";
 import type { ChosenModel } from "./model.ts";
 import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
-import { count, tenths } from "./words.ts";
+import { tenths } from "./words.ts";
 
 /** Prints an answer: its words as they come, or with --json the whole as one line. */
 export async function printAnswer(

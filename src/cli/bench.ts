@@ -2,6 +2,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { LANGUAGE_SHAPES, type LanguageShape, ON_PAPER } from "../bench/shapes.ts";
 import { WEIGHT_TYPES, type WeightType } from "../bench/weights.ts";
 import { throwIfAborted } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
+import { PAPER } from "../model/visual.ts";
 import type { Device } from "../runtime/session.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { wholeNumber } from "./numbers.ts";
@@ -144,7 +146,12 @@ function registerVideo(bench: Command, shell: Shell): void {
     .command("video")
     .description("Time from a video file to the frames that a question would see.")
     .argument("<file>", "a video")
-    .option("--max-frames <n>", "frames to look at, at most", wholeNumber(1, 10_000), 64);
+    .option(
+      "--max-frames <n>",
+      "frames to look at, at most",
+      wholeNumber(1, LIMITS.framesPerVideo),
+      PAPER.videoFrames,
+    );
   addOutputOptions(command, "print the figures as one JSON object");
   command.action(async (file: string, { maxFrames }: { maxFrames: number }) => {
     const { benchVideo, videoTable } = await import("../bench/video.ts");

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { count } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { CacheKind } from "../engine/cache.ts";
 import { mediaCacheDir } from "../node/cache-dir.ts";
@@ -6,7 +7,7 @@ import type { CacheEntry } from "../node/cache-folder.ts";
 import { UsageError } from "./failure.ts";
 import { addOutputOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
-import { byteCount, count } from "./words.ts";
+import { byteCount } from "./words.ts";
 
 interface CacheCommandOptions {
   dir?: string;

@@ -1,4 +1,5 @@
 import { OryxError } from "../core/errors.ts";
+import { count } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Conversation } from "../engine/conversation.ts";
 import type { MediaItem } from "../engine/request.ts";
@@ -10,7 +11,6 @@ import { type CacheOption, type ModelOptions, type TurnOptions, turnOptions } fr
 import { RequestProgress } from "./request-progress.ts";
 import type { Shell } from "./shell.ts";
 import type { StatusLine } from "./status-line.ts";
-import { count } from "./words.ts";
 
 export type ChatOptions = ModelOptions & CacheOption & TurnOptions;
 

@@ -1,6 +1,8 @@
 import { type Command, Option } from "commander";
 import type { Conversion, ConvertOptions, ConvertProgress } from "../convert/convert.ts";
 import { OryxError } from "../core/errors.ts";
+import { count, percent } from "../core/figures.ts";
+import { LIMITS } from "../core/limits.ts";
 import { hubSettings } from "../net/settings.ts";
 import { VISION_MODES, type VisionMode, WEIGHT_MODES, type WeightMode } from "../weights/converted.ts";
 import type { Int4Block } from "../weights/quantise.ts";
@@ -8,7 +10,7 @@ import { wholeNumber } from "./numbers.ts";
 import { addOutputOptions, blockOption } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
-import { byteCount, count, timeLeft } from "./words.ts";
+import { byteCount, timeLeft } from "./words.ts";
 
 interface ConvertCommandOptions {
   weights: WeightMode;
@@ -62,7 +64,11 @@ export function registerConvert(program: Command, shell: Shell): void {
       'names of matrices that stay as they are: "model.layers.0.*"; may be given several times',
       (pattern: string, before: readonly string[] = []) => [...before, pattern],
     )
-    .option("--threads <n>", "threads (default: the machine's cores, at most 8)", wholeNumber(1, 1024))
+    .option(
+      "--threads <n>",
+      "threads (default: the machine's cores, at most 8)",
+      wholeNumber(1, LIMITS.threads),
+    )
     .option(
       "--vision-tower <path>",
       "the vision tower's file or folder, when it is not in the model's folder",
@@ -128,5 +134,3 @@ function tell({ path, manifest, bytes, notes, coarse, resumed }: Conversion, she
     shell.printJson({ path, source, weights, vision, keep, block, bytes, notes, coarse, resumed });
   else shell.print(`${path}\n`);
 }
-
-const percent = (part: number): string => `${(100 * part).toFixed(1)}%`;

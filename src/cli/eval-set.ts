@@ -2,9 +2,11 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Command, Option } from "commander";
+import { count } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { AskSettings, Choice, Wording } from "../eval/sets/ask.ts";
+import { type AskSettings, CHOICES, type Choice, WORDINGS, type Wording } from "../eval/sets/ask.ts";
 import type { SetEvaluation, SetProgress } from "../eval/sets/evaluate.ts";
+import { LAYOUTS } from "../eval/sets/layouts.ts";
 import type { SetPlan } from "../eval/sets/plan.ts";
 import type { QuestionSet } from "../eval/sets/read.ts";
 import { type ChosenModel, loadChosen } from "./model.ts";
@@ -21,7 +23,7 @@ import {
 } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
-import { count, timeLeft } from "./words.ts";
+import { timeLeft } from "./words.ts";
 
 type LookOptions = Pick<
   TurnOptions,
@@ -43,9 +45,6 @@ interface EvalSetOptions extends ModelOptions, LookOptions {
   plan?: boolean;
   out?: string;
 }
-
-/** Names of the layouts, for the help: the layouts themselves are read when a file is. */
-const FORMATS = ["oryx", "video-mme", "mlvu", "mvbench", "next-qa", "perception-test", "egoschema", "scanqa"];
 
 const NOTES = `
 Files of questions are read as published: Video-MME, MLVU, MVBench, NExT-QA, Perception Test, EgoSchema and ScanQA, as
@@ -74,7 +73,9 @@ export function registerEvalSet(evaluate: Command, shell: Shell): void {
   command
     .option("--media <dir>", "where images and videos are (default: the folder of the questions)")
     .addOption(
-      new Option("--format <name>", "layout of the questions (default: as they look)").choices(FORMATS),
+      new Option("--format <name>", "layout of the questions (default: as they look)").choices(
+        LAYOUTS.map(({ name }) => name),
+      ),
     )
     .option("--limit <n>", "so many questions at most", wholeNumber(1, LIMITS.questionsPerSet))
     .option("--shuffle-seed <n>", "take them by chance", wholeNumber(0, Number.MAX_SAFE_INTEGER))
@@ -83,16 +84,14 @@ export function registerEvalSet(evaluate: Command, shell: Shell): void {
   command.optionsGroup("Answers:");
   command
     .addOption(
-      new Option("--choice <how>", "how an option is found out")
-        .choices(["likelihood", "text"])
-        .default("likelihood"),
+      new Option("--choice <how>", "how an option is found out").choices(CHOICES).default("likelihood"),
     )
     .addOption(
       new Option(
         "--wording <name>",
         "options below the question with an instruction, as published, or as ask --task mcq has them",
       )
-        .choices(["published", "task"])
+        .choices(WORDINGS)
         .default("published"),
     )
     .option("--instruction <text>", "what stands below the options, where the wording is the published one")
@@ -152,7 +151,7 @@ async function prepared(
   const { readQuestions } = await import("../eval/sets/read.ts");
   const { findMedia } = await import("../eval/sets/media-files.ts");
   const { planSet, requireQuestions } = await import("../eval/sets/plan.ts");
-  const { planLines } = await import("../eval/sets/table.ts");
+  const { leftOutLines, planLines } = await import("../eval/sets/table.ts");
   const set = await readQuestions(path, format);
   const folder = media ?? set.folder;
   line.show(`looking for media below ${folder}`, true);
@@ -160,9 +159,8 @@ async function prepared(
   const files = await findMedia(folder, names, shell.signal);
   const plan = planSet(set.questions, files, { limit, shuffleSeed, unscored });
   line.clear();
-  const lines = planLines(set, plan, folder);
-  requireQuestions(plan, lines);
-  return { set, plan, lines };
+  requireQuestions(plan, leftOutLines(set, plan, folder));
+  return { set, plan, lines: planLines(set, plan, folder) };
 }
 
 function tellPlan({ set, plan, lines }: Work, shell: Shell): void {

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { count } from "../core/figures.ts";
 import type { EvaluationProgress } from "../eval/evaluate.ts";
 import type { DrawnAnswer } from "../eval/files.ts";
 import type { Agreement } from "../eval/run.ts";
@@ -12,7 +13,7 @@ import { wholeNumber } from "./numbers.ts";
 import { addModelOptions, addOutputOptions, type ModelOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
-import { count, timeLeft } from "./words.ts";
+import { timeLeft } from "./words.ts";
 
 interface EvalWorldOptions extends ModelOptions {
   seed: number;

@@ -2,20 +2,22 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { OryxError } from "../core/errors.ts";
+import { count } from "../core/figures.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
-import { endIds } from "../model/config.ts";
 import { kvBytes } from "../model/cost.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { Manifest } from "../weights/converted.ts";
+import { isConnector } from "../weights/expected.ts";
+import { HEAD } from "../weights/forms.ts";
 import type { Int4Block } from "../weights/quantise.ts";
 import { asMatrices, blockOfShape, partOf } from "../weights/quantised.ts";
 import { chooseModel, type ModelChoice } from "./model.ts";
 import { addOutputOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
-import { byteCount, count, timeLeft } from "./words.ts";
+import { byteCount, timeLeft } from "./words.ts";
 
 interface InfoOptions {
   visionTower?: string;
@@ -82,7 +84,6 @@ async function checkHashes({ dir, manifest }: Checkpoint, shell: Shell): Promise
 }
 
 const BYTES_F32 = 4;
-const CONNECTOR = /^model\.(vision_resampler|mm_projector)\./;
 
 export type ModelFacts = Awaited<ReturnType<typeof modelFacts>>;
 
@@ -93,15 +94,15 @@ async function modelFacts(
   tokenizer: Tokenizer,
   isChecked: boolean,
 ) {
-  const { dir, config, generation, visionShape, compressorWidth } = checkpoint;
+  const { stopIds } = await import("../weights/tokenizer.ts");
+  const { dir, config, visionShape, compressorWidth } = checkpoint;
   const { hiddenSize, intermediateSize, layers, heads, kvHeads, headDim, vocabSize, maxPositions } =
     config.language;
   const tensors = [...checkpoint.language, ...checkpoint.vision];
-  const isConnector = ([tensor]: [string, StoredTensor]) => CONNECTOR.test(tensor);
-  const connector = parameters([...checkpoint.language].filter(isConnector));
+  const connector = parameters([...checkpoint.language].filter(([tensor]) => isConnector(tensor)));
   // A tied output layer may have a copy of its own, which adds no parameters.
   const matrices = asMatrices(checkpoint.language, dir);
-  if (config.language.tiedEmbeddings) matrices.delete("lm_head.weight");
+  if (config.language.tiedEmbeddings) matrices.delete(HEAD);
   const language = parameters(matrices) - connector;
   const vision = parameters(asMatrices(checkpoint.vision, dir));
   const total = language + connector + vision;
@@ -124,7 +125,7 @@ async function modelFacts(
     vision: { ...visionShape, compressorWidth },
     tokenizer: {
       vocabSize: tokenizer.vocabSize,
-      stopIds: [...new Set([...endIds(config, generation), tokenizer.special("<|im_end|>")])],
+      stopIds: [...stopIds(checkpoint, tokenizer)],
     },
     parameters: { language, connector, vision, total },
     converted: checkpoint.manifest && {

@@ -83,7 +83,11 @@ async function frameFiles(path: string): Promise<string[]> {
     await requireFile(path);
     return [path];
   }
-  const names = (await readdir(path)).filter((name) => IMAGE_NAME.test(name));
+  const entries = await readdir(path).catch((cause: unknown) => {
+    const problem = `the folder ${path} cannot be read`;
+    throw new OryxError("media_unreadable", problem, "check its permissions", { cause });
+  });
+  const names = entries.filter((name) => IMAGE_NAME.test(name));
   if (names.length === 0)
     throw new OryxError("media_empty", `the folder ${path} has no images`, "check the path");
   const { compare } = new Intl.Collator("en", { numeric: true });

@@ -1,10 +1,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { count, percent } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { NiahProgress, NiahRequest } from "../eval/niah.ts";
 import type { NiahModel } from "../eval/niah-model.ts";
 import type { NiahPlan } from "../eval/niah-plan.ts";
 import type { ArmResult, NiahResult } from "../eval/niah-result.ts";
 import type { Arm } from "../eval/niah-tasks.ts";
+import { NIAH_MOST } from "../eval/seeds.ts";
 import type { Compression } from "../model/visual.ts";
 import type { OpenModel } from "../node/open.ts";
 import { NEEDLE_VARIANTS, type NeedleVariant } from "../world/needle-film.ts";
@@ -13,7 +15,7 @@ import { wholeNumber } from "./numbers.ts";
 import { addModelOptions, addOutputOptions, loadOptions, type ModelOptions } from "./options.ts";
 import type { Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
-import { byteCount, count, duration } from "./words.ts";
+import { byteCount, duration } from "./words.ts";
 
 interface NiahCommandOptions extends ModelOptions {
   out: string;
@@ -47,8 +49,8 @@ A folder of needles has images and, beside them, JSON files:
 Baselines: uniform, the same questions with only --baseline-frames frames of each film; needle, the needle alone; text,
 nothing at all; and with --baseline-model another model that sees every frame.
 
-The folder of --out gets niah.json, niah.svg, niah.png and niah.html. A test that was stopped goes on where it was; a
-larger grid or more needles keep what has been asked.
+The folder of --out gets niah.json, niah.svg, niah.png and niah.html. A test that was stopped goes on where it was; more
+depths or needles keep what has been asked, and of drawn films more lengths do too.
 
 Examples:
   oryx niah
@@ -71,22 +73,27 @@ export function registerNiah(program: Command, shell: Shell): void {
     .option("--frames <list>", "lengths of the films, in frames", frames, FRAMES)
     .option("--depths <list>", "places of the needle, from 0 to 1", depths, DEPTHS)
     .option("--needles <dir>", "folder of needles (default: drawn cards)")
-    .option("--count <n>", "drawn needles in every cell", wholeNumber(1, 1000), 10)
+    .option("--count <n>", "drawn needles in every cell", wholeNumber(1, NIAH_MOST.count), 10)
     .addOption(
       new Option("--variant <name>", "of drawn cards: one, two that must both be read, or some to count")
         .choices([...NEEDLE_VARIANTS])
         .default("single"),
     )
-    .option("--distractors <n>", "other cards, or pictures, that resemble the needle", wholeNumber(0, 64), 0)
+    .option(
+      "--distractors <n>",
+      "other cards, or pictures, that resemble the needle",
+      wholeNumber(0, NIAH_MOST.distractors),
+      0,
+    )
     .option("--held-out", "cards show only what training never showed together")
-    .option("--seed <n>", "another number draws other films and cards", wholeNumber(0, 2 ** 20 - 1), 0)
+    .option("--seed <n>", "another number draws other films and cards", wholeNumber(0, NIAH_MOST.seed), 0)
     .addOption(
       new Option(
         "--compress <k>",
         "side of the regions that become one token (default: as in `ask`)",
       ).choices(["1", "2", "4"]),
     )
-    .option("--max-tokens <n>", "length of an answer, at most", wholeNumber(1, 1024), 16)
+    .option("--max-tokens <n>", "length of an answer, at most", wholeNumber(1, LIMITS.maxPositions), 16)
     .option("--plan", "tell what there is to do, and do nothing");
   command.optionsGroup("Baselines:");
   command
@@ -175,7 +182,7 @@ async function withModels(
     const { randomWeights } = model.checkpoint.config;
     line.clear();
     if (randomWeights) shell.note(`note: the weights of ${name} are random: its answers mean nothing`);
-    return niahModel(name, model, contextTokens);
+    return niahModel(name, model, contextTokens, shell.signal);
   };
   try {
     const model = await open(options.model);
@@ -226,7 +233,6 @@ const NAMES: Readonly<Record<Arm, string>> = {
 const resultWords = ({ arms }: NiahResult): string => arms.map(armWords).join("\n");
 
 function armWords({ arm, rate, low, high, least, forcedRate, cells }: ArmResult): string {
-  const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
   const worst = cells.length > 0 ? `, worst cell ${percent(least)}` : "";
   const range = `(${percent(low)} to ${percent(high)})`;
   return `${NAMES[arm]}: ${percent(rate)} ${range}${worst}; token by token ${percent(forcedRate)}`;

@@ -77,7 +77,7 @@ export function addCacheOption(command: Command): void {
 
 export function threadsOption(): Option {
   const option = new Option("--threads <n>", "threads of the CPU (default: its physical cores)");
-  return option.argParser(wholeNumber(1, 1024));
+  return option.argParser(wholeNumber(1, LIMITS.threads));
 }
 
 /** Of int4 weights: how many share a scale. */
@@ -143,13 +143,17 @@ export function addTurnOptions(command: Command): void {
     .option(
       "--temperature <t>",
       "0: the likeliest token, always; above: chance (default: 0)",
-      number({ from: 0, to: 100 }),
+      number({ from: SAMPLING_RANGES.temperature[0], to: SAMPLING_RANGES.temperature[1] }),
     )
-    .option("--top-k <n>", "with chance: only the n likeliest tokens; 0: all", wholeNumber(0, 1e9))
+    .option(
+      "--top-k <n>",
+      "with chance: only the n likeliest tokens; 0: all",
+      wholeNumber(0, SAMPLING_RANGES.topK[1]),
+    )
     .option(
       "--top-p <p>",
       "with chance: only the likeliest tokens that make up p",
-      number({ from: 0, above: true, to: 1 }),
+      number({ from: 0, above: true, to: SAMPLING_RANGES.topP[1] }),
     )
     .option(
       "--repetition-penalty <x>",

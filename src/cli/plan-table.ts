@@ -1,6 +1,7 @@
+import { count } from "../core/figures.ts";
 import { textTable } from "../core/text-table.ts";
 import type { ItemPlan, Plan } from "../engine/request.ts";
-import { count, duration } from "./words.ts";
+import { duration } from "./words.ts";
 
 const HEAD = ["file", "as", "of", "size", "frames", "a second", "k", "encoded at", "tokens"];
 

@@ -1,6 +1,7 @@
+import { count } from "../core/figures.ts";
 import type { Plan, Progress, Stage } from "../engine/request.ts";
 import type { StatusLine } from "./status-line.ts";
-import { count, planLine, timeLeft } from "./words.ts";
+import { planLine, timeLeft } from "./words.ts";
 
 /** Shows how a request gets on. Decoding and encoding overlap, and share the line. */
 export class RequestProgress {

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import { mediaItem } from "../eval/pictures.ts";
 import { oryxAnswerer } from "../eval/run.ts";
+import { onDisk } from "../files/disk.ts";
+import { PAPER } from "../model/visual.ts";
 import { Oryx } from "../node/oryx.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import type { SnapshotMoment } from "../recipe/run.ts";
@@ -29,10 +31,12 @@ export function sampler(
   return async ({ stage, state, write }) => {
     const kind = KINDS.findLast((k) => stage.data.some((data) => data.from === "world" && k in data.kinds));
     if (kind === undefined) return; // records have no held-out questions
-    const dir = await mkdtemp(join(tmpdir(), "oryx-sample-"));
+    let dir: string | undefined;
     try {
-      await write(join(dir, "model"));
-      const { question, expected, got } = await ask(join(dir, "model"), kind, threads);
+      const made = await onDisk("make a temporary folder", () => mkdtemp(join(tmpdir(), "oryx-sample-")));
+      dir = made;
+      await write(join(made, "model"));
+      const { question, expected, got } = await ask(join(made, "model"), kind, threads);
       const shown = (text: string) => JSON.stringify(text.length > 90 ? `${text.slice(0, 90)}…` : text);
       say(`step ${state.step}: ${shown(question)} -> ${shown(got)}, right: ${shown(expected)}`);
       const line = {
@@ -44,13 +48,14 @@ export function sampler(
         expected,
         got,
       };
-      await appendFile(join(out, "samples.jsonl"), `${JSON.stringify(line)}\n`);
+      const file = join(out, "samples.jsonl");
+      await onDisk(`write ${file}`, () => appendFile(file, `${JSON.stringify(line)}\n`));
     } catch (error) {
       // An answer is for those who watch: without one, training goes on.
       if (!(error instanceof OryxError)) throw error;
       say(`note: the model could not be asked: ${error.message}`);
     } finally {
-      await rm(dir, { recursive: true, force: true });
+      if (dir !== undefined) await rm(dir, { recursive: true, force: true }).catch(() => undefined);
     }
   };
 }
@@ -66,7 +71,7 @@ async function ask(model: string, kind: Kind, threads: number | undefined) {
     )({
       id: sample.id,
       media: [await mediaItem(sample.media)],
-      visual: { maxFrames: Math.max(64, sample.media.pictures.length) },
+      visual: { maxFrames: Math.max(PAPER.videoFrames, sample.media.pictures.length) },
       text: turn.question,
       expected: turn.answer,
       score: () => 0,

@@ -1,7 +1,8 @@
+import { count } from "../core/figures.ts";
 import { textTable } from "../core/text-table.ts";
 import type { StageEstimate } from "../recipe/estimate.ts";
 import type { Plan } from "../recipe/plan.ts";
-import { byteCount, count, duration } from "./words.ts";
+import { byteCount, duration } from "./words.ts";
 
 /** What a recipe takes, as a table: a row for each stage. */
 export function planTable({ recipe, stages, machines }: Plan): string {

@@ -101,9 +101,7 @@ describe("oryx train", () => {
 
   it("plans, as a table and as JSON", async () => {
     const table = await run([root, "--dry-run", "--gflops", "50", "--machines", "4"]);
-    expect(table.out).toMatch(
-      /^micro\nstage +trained +of +steps .* time\none .*\ntwo .*\n.* 4 machines/,
-    );
+    expect(table.out).toMatch(/^micro\nstage +trained +of +steps .* time\none .*\ntwo .*\n.* 4 machines/);
     const one = await run([root, "--dry-run", "--stage", "one", "--json"]);
     const plan = JSON.parse(one.out);
     expect(plan).toMatchObject({ recipe: "micro", stages: [{ stage: "one", steps: 3, examples: 20 }] });

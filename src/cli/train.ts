@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { OryxError } from "../core/errors.ts";
+import { count } from "../core/figures.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Plan } from "../recipe/plan.ts";
@@ -13,7 +14,7 @@ import { number, wholeNumber } from "./numbers.ts";
 import { addOutputOptions, threadsOption } from "./options.ts";
 import { Exit, type Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
-import { count, duration, tenths } from "./words.ts";
+import { duration, tenths } from "./words.ts";
 
 interface TrainOptions {
   out?: string;

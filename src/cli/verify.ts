@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { OryxError } from "../core/errors.ts";
+import { percent } from "../core/figures.ts";
 import type { Device } from "../runtime/session.ts";
 import type { AgreementReport } from "../verify/agreement.ts";
 import type { VerifyReport } from "../verify/report.ts";
@@ -102,8 +103,6 @@ async function compareModels(
     line.clear();
   }
 }
-
-const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 
 function agreementTable({ cases, top1 }: AgreementReport): string {
   const rows = cases.map(({ of, same, places, logitsError }) => {

@@ -1,9 +1,5 @@
+import { count } from "../core/figures.ts";
 import type { ItemPlan, Plan } from "../engine/request.ts";
-
-/** 7270 -> "7,270" */
-export function count(n: number): string {
-  return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ",");
-}
 
 /** 12.3456 -> 12.3 */
 export function tenths(n: number): number {

@@ -170,7 +170,7 @@ async function complete(dir: string, parts: Parts): Promise<Manifest> {
   const { checkpoint, plan, copies, options, results, disk } = parts;
   const files: Manifest["files"] = plan.files.map(({ name, bytes }) => ({ name, bytes }));
   for (const { name, path } of copies) {
-    const bytes = await readFile(path);
+    const bytes = await onDisk(`read ${path}`, () => readFile(path));
     await writeWhole(disk, join(dir, name), bytes);
     const sha256 = (await hashFile(join(dir, name), bytes.length)) as string;
     files.push({ name, bytes: bytes.length, sha256 });

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { type ErrorCode, OryxError, throwIfAborted } from "../core/errors.ts";
+import { OryxError, type PlainError, throwIfAborted } from "../core/errors.ts";
 import { type Disk, fileSystem } from "./disk.ts";
 import { type Task, type TaskResult, Workbench } from "./work.ts";
 
@@ -20,7 +20,7 @@ export interface CrewOptions {
 export type Report =
   | { kind: "progress"; bytes: number; wasThere: boolean }
   | { kind: "done"; results: TaskResult[] }
-  | { kind: "failed"; code: ErrorCode | undefined; problem: string; remedy: string };
+  | ({ kind: "failed" } & PlainError);
 
 /** The thread's program; absent when running from TypeScript sources, which a thread of Node 20 cannot load. */
 const THREAD = import.meta.url.endsWith(".js") ? new URL("./thread.js", import.meta.url) : undefined;
@@ -76,7 +76,7 @@ function runThere(
     const listen = (report: Report) => {
       if (report.kind === "progress") onProgress(report.bytes, report.wasThere);
       else if (report.kind === "done") end(() => resolve(report.results));
-      else end(() => reject(failureOf(report)));
+      else end(() => reject(revived(report)));
     };
     const fail = (error: unknown) => end(() => reject(error));
     const gone = () => fail(new Error("a thread of the conversion ended"));
@@ -87,6 +87,8 @@ function runThere(
   });
 }
 
-function failureOf({ code, problem, remedy }: Report & { kind: "failed" }): Error {
-  return code === undefined ? new Error(problem) : new OryxError(code, problem, remedy);
+function revived({ code, problem, remedy }: PlainError): Error {
+  if (code !== undefined) return new OryxError(code, problem, remedy);
+  // The thread's stack says where the bug is; a message is one line of it.
+  return Object.assign(new Error(problem.split("\n", 1)[0]), { stack: problem });
 }

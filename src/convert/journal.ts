@@ -1,13 +1,14 @@
-import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { z } from "zod";
 import { LIMITS } from "../core/limits.ts";
+import { sealed, unsealed } from "../files/sealed-line.ts";
 import type { Disk, OutputFile } from "./disk.ts";
 import type { JobResult } from "./work.ts";
 
 /**
  * What a conversion has done so far, so that it can go on after a kill: a first line that says what is being made
- * of what, then one line for each job whose bytes are safely on the disk.
+ * of what, then one line for each job whose bytes are safely on the disk. Lines are sealed, as what is believed of
+ * them ends up in the manifest.
  */
 export const JOURNAL_FILE = "journal.jsonl";
 
@@ -35,7 +36,7 @@ export async function readJournal(path: string): Promise<Notes | undefined> {
   if (found.size > LIMITS.jsonTextBytes) return notes;
   const bytes = await readFile(path).catch(() => Buffer.alloc(0));
   for (let end = bytes.indexOf("\n"); end >= 0; end = bytes.indexOf("\n", notes.end)) {
-    const line = parseLine(bytes.toString("utf8", notes.end, end));
+    const line = unsealed(bytes.toString("utf8", notes.end, end));
     if (notes.end === 0) {
       const head = HEAD.safeParse(line);
       if (!head.success) break;
@@ -48,28 +49,6 @@ export async function readJournal(path: string): Promise<Notes | undefined> {
     notes.end = end + 1;
   }
   return notes;
-}
-
-/** A line as it is written: JSON, and a hash of that, as what is believed of it ends up in the manifest. */
-function lineOf(value: object): string {
-  const json = JSON.stringify(value);
-  return `${json} ${hashOf(json)}\n`;
-}
-
-/** What a line says; undefined when it is not as it was written. */
-function parseLine(line: string): unknown {
-  const at = line.lastIndexOf(" ");
-  const json = line.slice(0, Math.max(0, at));
-  if (line.slice(at + 1) !== hashOf(json)) return undefined;
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
-}
-
-function hashOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
 /** A journal that is being written. */
@@ -108,7 +87,7 @@ export class Journal {
 
   async #write(...lines: object[]): Promise<void> {
     if (lines.length === 0) return;
-    const bytes = new TextEncoder().encode(lines.map(lineOf).join(""));
+    const bytes = new TextEncoder().encode(lines.map((line) => `${sealed(line)}\n`).join(""));
     await this.#file.write(bytes, this.#end);
     await this.#file.sync();
     this.#end += bytes.length;

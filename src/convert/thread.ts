@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { OryxError } from "../core/errors.ts";
+import { plainError } from "../core/errors.ts";
 import type { Report } from "./crew.ts";
 import { fileSystem } from "./disk.ts";
 import { type Task, Workbench } from "./work.ts";
@@ -16,14 +16,7 @@ if (port) {
       );
       report({ kind: "done", results });
     } catch (error) {
-      report({ kind: "failed", ...failureOf(error) });
+      report({ kind: "failed", ...plainError(error) });
     }
   });
-}
-
-/** An error in a form that crosses to another thread, where an object loses its class. */
-function failureOf(error: unknown) {
-  if (!(error instanceof OryxError)) return { code: undefined, problem: String(error), remedy: "" };
-  const { code, message: problem, remedy } = error;
-  return { code, problem, remedy };
 }

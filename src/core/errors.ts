@@ -80,6 +80,20 @@ export class OryxError extends Error {
   }
 }
 
+/** An error in a form that crosses to another thread, where an object loses its class. */
+export interface PlainError {
+  /** Undefined for a bug of ours, of which `problem` is the stack. */
+  code: ErrorCode | undefined;
+  problem: string;
+  remedy: string;
+}
+
+export function plainError(error: unknown): PlainError {
+  if (error instanceof OryxError) return { code: error.code, problem: error.message, remedy: error.remedy };
+  const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: undefined, problem, remedy: "" };
+}
+
 /** Throws an `aborted` error when the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {

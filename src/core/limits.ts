@@ -98,6 +98,16 @@ export const LIMITS = {
   optionsPerQuestion: 26,
   /** Files and folders looked at for media: 1,500 scans of 2,000 pictures each. */
   mediaFolderEntries: 4_000_000,
+  /** Folders below one another that are looked into for media: benchmarks have three or four. */
+  mediaFolderDepth: 12,
+  /** UTF-16 units of a medium's name in a file of questions: the longest path that Linux takes. */
+  nameChars: 4096,
+  /** Pictures, distractors or questions of one needle in a folder of them: all of a needle's pictures are in memory. */
+  picturesPerNeedle: 64,
+  /** Needles in one file: a test asks about each of them in every cell. */
+  needlesPerFile: 10_000,
+  /** Threads that may be asked for: more than any machine has that this runs on, and each has a stack. */
+  threads: 1024,
   /** Log of answers: a million of 1 kB each. */
   answerLogBytes: 1_000_000_000,
   /** Files of one model on the hub: large ones have a few hundred shards. */

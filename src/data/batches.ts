@@ -93,11 +93,6 @@ export class Batches {
     this.#ahead = ahead;
   }
 
-  /** Batches of one epoch, where the last one may reach into the next epoch. */
-  get perEpoch(): number {
-    return Math.ceil(this.length / this.#batchSize);
-  }
-
   /**
    * Batches `start` to `end` - 1. Leaving the loop early is fine; the data set stays open until {@link close}.
    * @throws OryxError `worker_failed`; `closed` when the data set is closed meanwhile; any error of the data set that

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeImage } from "../media/image.ts";
 import { PUBLISHED_VIEWS } from "../model/views.ts";
+import { visualShape } from "../model/visual.ts";
 import {
   conversationPrompt,
   longVideoQuestion,
@@ -20,7 +21,7 @@ import {
   recordMessages,
 } from "./conversation.ts";
 import { type ExampleVisual, IGNORED } from "./example.ts";
-import { exampleVisual, visualShape } from "./visual.ts";
+import { exampleVisual } from "./visual.ts";
 
 const fixture = (family: string, name: string) =>
   new URL(`../../test/fixtures/oryx-${family}-tiny/${name}`, import.meta.url);

@@ -4,15 +4,13 @@ import {
   DEFAULT_SYSTEM_PROMPT,
   encodeSegments,
   headerSegments,
-  longVideoQuestion,
   type Message,
-  type Part,
   type PromptStyle,
   type PromptToken,
   recordMessage,
   type Segment,
   turnSegments,
-  userMessage,
+  visualQuestion,
 } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Example, type ExampleVisual, IGNORED } from "./example.ts";
@@ -193,18 +191,13 @@ function leading(value: string): string {
   return texts.length === 2 ? `${PLACEHOLDER}\n${texts.join("").trim()}` : value;
 }
 
-/**
- * A question about all visuals, in the very words in which the engine asks it: visuals first, and the long-video
- * prompt where a long video is alone. The question is text, whatever it says.
- */
+/** A question about all visuals, as the engine asks it. The question is text, whatever it says. */
 export function questionMessage(
   visuals: readonly Pick<ExampleVisual, "shape" | "count">[],
   question: string,
 ): Message {
-  const [only] = visuals;
-  const long = visuals.length === 1 && only?.shape.modality === "video_long";
-  const places = visuals.map((_, visual): Part => ({ visual }));
-  return userMessage([...places, { text: long ? longVideoQuestion(only.count, question) : question }]);
+  const shown = visuals.map(({ shape, count }) => ({ modality: shape.modality, pictures: count }));
+  return visualQuestion(shown, question);
 }
 
 /** An answer to learn. */

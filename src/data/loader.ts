@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { type ErrorCode, OryxError } from "../core/errors.ts";
+import { type ErrorCode, OryxError, type PlainError } from "../core/errors.ts";
 import { isSampleFault } from "./dataset.ts";
 import type { Dataset, Example } from "./example.ts";
 
@@ -59,7 +59,7 @@ export function hereLoader(dataset: Dataset): Loader {
 export type Report =
   | { kind: "ready"; length: number }
   | { kind: "outcome"; index: number; outcome: Outcome }
-  | { kind: "failed"; code: ErrorCode | undefined; problem: string; remedy: string };
+  | ({ kind: "failed" } & PlainError);
 
 /** What a thread is told: the number of an example to make, or to finish what it is at and end. */
 export type Order = number | "end";
@@ -118,7 +118,7 @@ class ThreadPool implements Loader {
         this.#fail(error);
       };
       thread.on("message", (report: Report) => {
-        if (report.kind === "failed") return fail(failureOf(report));
+        if (report.kind === "failed") return fail(revived(report));
         if (report.kind === "outcome") return this.#done(thread, report);
         this.length = report.length;
         thread.unref(); // an idle thread does not keep the process alive
@@ -191,7 +191,7 @@ function ended(thread: Worker, withinMs: number): Promise<void> {
   });
 }
 
-function failureOf({ code, problem, remedy }: Report & { kind: "failed" }): OryxError {
+function revived({ code, problem, remedy }: PlainError): OryxError {
   return code === undefined ? lost(problem) : new OryxError(code, problem, remedy);
 }
 

@@ -8,11 +8,11 @@ import { sampleTimes } from "../media/sampling.ts";
 import { openVideo } from "../media/video.ts";
 import { openVideoFile } from "../media/video-file.ts";
 import type { ViewLimits } from "../model/views.ts";
-import { PAPER, type VisualShape } from "../model/visual.ts";
+import { PAPER, type VisualShape, visualShape } from "../model/visual.ts";
 import type { ExamplePicture } from "./example.ts";
 import { chooseFrames } from "./frames.ts";
 import { type RecordMedia, resolveMedia, type Still } from "./records.ts";
-import { frameView, imageViews, visualShape } from "./visual.ts";
+import { frameView, imageViews } from "./visual.ts";
 
 /** Where records' media lie, and how they are looked at. */
 export interface RecordMediaOptions {

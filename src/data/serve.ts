@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { OryxError } from "../core/errors.ts";
+import { plainError } from "../core/errors.ts";
 import type { RgbImage } from "../media/media.ts";
 import type { Dataset, Example } from "./example.ts";
 import { type Order, outcomeOf, type Report } from "./loader.ts";
@@ -15,7 +15,7 @@ export async function serveExamples<Spec>(open: (spec: Spec) => Promise<Dataset>
   const port = parentPort;
   if (port === null) throw new Error("serveExamples is for worker threads");
   const report = (said: Report, transfer: ArrayBuffer[] = []) => port.postMessage(said, transfer);
-  const fail = (error: unknown) => report({ kind: "failed", ...failureOf(error) });
+  const fail = (error: unknown) => report({ kind: "failed", ...plainError(error) });
   const serve = async (dataset: Dataset, index: number) => {
     const outcome = await outcomeOf(dataset, index);
     if ("skipped" in outcome) return report({ kind: "outcome", index, outcome });
@@ -65,11 +65,4 @@ function withOwnMemory(image: RgbImage): RgbImage {
   const { buffer, byteLength } = image.data;
   const isOwn = buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
   return isOwn ? image : { ...image, data: image.data.slice() };
-}
-
-/** An error in a form that crosses to another thread, where an object loses its class. */
-function failureOf(error: unknown) {
-  if (error instanceof OryxError) return { code: error.code, problem: error.message, remedy: error.remedy };
-  const problem = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { code: undefined, problem, remedy: "" };
 }

@@ -2,24 +2,8 @@ import type { Size } from "../core/size.ts";
 import type { RgbImage } from "../media/media.ts";
 import { resize } from "../media/resize.ts";
 import type { ViewLimits } from "../model/views.ts";
-import {
-  type Compression,
-  DEFAULT_COMPRESSION,
-  type Modality,
-  type VisualShape,
-  viewsOf,
-} from "../model/visual.ts";
+import { type Compression, type Modality, type VisualShape, visualShape } from "../model/visual.ts";
 import type { ExamplePicture, ExampleVisual } from "./example.ts";
-
-/** How pictures of a size are encoded on the path of a modality. @throws OryxError `media_too_large`. */
-export function visualShape(
-  size: Size,
-  modality: Modality,
-  limits: ViewLimits,
-  k: Compression = DEFAULT_COMPRESSION[modality],
-): VisualShape {
-  return { modality, k, views: viewsOf(size, modality, k, limits) };
-}
 
 /**
  * Decoded pictures as the vision tower sees them: an image in two views, the overview made from the main view; the

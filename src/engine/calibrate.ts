@@ -8,13 +8,8 @@ import { layerElements } from "../model/cost.ts";
 import { PATCH } from "../model/vit.ts";
 import type { Decoder } from "./decoder.ts";
 import type { VisionEncoder } from "./encoder.ts";
+import type { LoadedModel } from "./load.ts";
 import { fitLine, type Run, type Speed } from "./speed.ts";
-
-/** A model at work. */
-export interface Measured {
-  decoder: Decoder;
-  encoder: VisionEncoder;
-}
 
 /** Runs of one measurement at most, and seconds after which no other is begun. */
 const RUNS = 3;
@@ -28,7 +23,7 @@ const LONG_S = 0.5;
  * take. Noise is encoded and tokens are read that nobody wrote; nothing of it is kept.
  * @throws OryxError `aborted`, `runtime_failed`
  */
-export async function measureSpeed(model: Measured, signal?: AbortSignal): Promise<Speed> {
+export async function measureSpeed(model: LoadedModel, signal?: AbortSignal): Promise<Speed> {
   const encode = await measureEncoder(model.encoder, signal);
   const prefill = await measurePrefill(model.decoder, signal);
   return {

@@ -51,7 +51,7 @@ export class Conversation {
   /**
    * Asks the next question.
    * @throws OryxError `busy` while the last answer is still coming, `closed`, and whatever the request deserves:
-   * `bad_option`, `prompt_invalid`, `context_exceeded`, `media_*`, `aborted`, `runtime_failed`.
+   * `bad_option`, `prompt_invalid`, `context_exceeded`, `budget_exceeded`, `media_*`, `aborted`, `runtime_failed`.
    */
   ask(request: TurnRequest): AnswerStream {
     const turn = this.#turn(checkRequest(request), this.#answer.bind(this));

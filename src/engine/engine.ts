@@ -45,7 +45,7 @@ export class Engine {
     }
   }
 
-  /** Opens a conversation, to be closed. @throws OryxError `busy` when the model holds as many as it may. */
+  /** Opens a conversation, to be closed. @throws OryxError `busy` when the model holds as many as it may, `out_of_memory` */
   chat(options: { system?: string } = {}): Conversation {
     return new Conversation(this.#parts, options);
   }

@@ -26,9 +26,12 @@ export async function identify(
   return { planned, key: await cacheKey("features", model, content, preprocessing) };
 }
 
-/** Rows of an image or video, and whether they had been kept. */
+/** Rows of an image or video, and how they were come by. */
 export interface Featured extends EncodedMedia {
+  /** Whether they had been kept. */
   isReused: boolean;
+  /** Under what they, and what follows from them, may be kept; undefined for what changed while it was looked at. */
+  key: CacheKey | undefined;
 }
 
 /** The rows of an image or video: those that are kept, else decoded and encoded now, and kept. */
@@ -40,21 +43,22 @@ export async function features(
 ): Promise<Featured> {
   const { signal, onProgress, timed } = options;
   if (caching === undefined || key === undefined) {
-    return { ...(await encodeMedia(planned, encoder, options)), isReused: false };
+    return { ...(await encodeMedia(planned, encoder, options)), isReused: false, key: undefined };
   }
   const kept = await timed("encode", () => keptFeatures(planned, key, encoder, caching, signal));
   if (kept !== undefined) {
     for (const stage of ["decode", "encode"] as const) onProgress(stage, pictureCount(planned));
-    return { ...kept, isReused: true };
+    return { ...kept, isReused: true, key };
   }
   const encoded = await encodeMedia(planned, encoder, options);
-  await timed("encode", async () => {
+  const isUnchanged = await timed("encode", async () => {
     // A file that was replaced meanwhile was perhaps not what was decoded.
-    if (!(await planned.opened.content?.isUnchanged(signal))) return;
+    if (!(await planned.opened.content?.isUnchanged(signal))) return false;
     const times = Float64Array.from(encoded.frameTimesS);
     await caching.cache.write(key, [bytesOf(times), bytesOf(encoded.sequence.visual)], signal);
+    return true;
   });
-  return { ...encoded, isReused: false };
+  return { ...encoded, isReused: false, key: isUnchanged ? key : undefined };
 }
 
 async function keptFeatures(

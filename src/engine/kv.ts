@@ -1,5 +1,6 @@
 import { DTYPE_BYTES } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
+import { gigabytes } from "../core/figures.ts";
 import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { kvBytes } from "../model/cost.ts";
@@ -175,8 +176,7 @@ export class HostKvMemory implements KvMemory {
       return new HostKvSlot(this.#config, capacity, this.#type);
     } catch (cause) {
       const bytes = kvBytes(this.#config, capacity, DTYPE_BYTES[this.#type]);
-      const gigabytes = (bytes / 1e9).toFixed(1);
-      const problem = `a conversation of ${capacity} tokens takes ${gigabytes} GB, which cannot be had`;
+      const problem = `a conversation of ${capacity} tokens takes ${gigabytes(bytes)}, which cannot be had`;
       throw new OryxError("out_of_memory", problem, "load the model with fewer contextTokens", { cause });
     }
   }

@@ -3,7 +3,7 @@ import { LIMITS } from "../core/limits.ts";
 import type { Decoder } from "./decoder.ts";
 import type { KvSlot } from "./kv.ts";
 import type { Plan, Reused, Timings } from "./request.ts";
-import { argmax } from "./sampler.ts";
+import { argmax, noNumbers } from "./sampler.ts";
 import { chunks, type Stretch } from "./sequence.ts";
 
 /** How likely a text is as the whole beginning of an answer. */
@@ -47,7 +47,9 @@ export async function logLikelihood(
   let [sum, tokens, likeliest] = [0, 0, 0];
   const score = (logits: Float32Array) => {
     const id = ids[tokens++] as number;
-    sum += logProbability(logits, id);
+    const log = logProbability(logits, id);
+    if (Number.isNaN(log)) throw noNumbers();
+    sum += log;
     if (argmax(logits) === id) likeliest++;
   };
   score(first);

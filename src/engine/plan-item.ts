@@ -11,7 +11,9 @@ import {
   type Modality,
   PAPER,
   type VisualShape,
+  videoPath,
   viewsOf,
+  visualShape,
   visualTokens,
 } from "../model/visual.ts";
 import type { ItemPlan, VisualOptions } from "./request.ts";
@@ -102,7 +104,7 @@ export function wantedItem(
   const bound = boundOf(options, task);
   const candidates = header.kind === "image" ? 1 : candidatesOf(header, options);
   const pictures = Math.min(candidates, bound.pictures);
-  const modality = header.kind === "image" ? "image" : pictures > PAPER.videoFrames ? "video_long" : "video";
+  const modality = header.kind === "image" ? "image" : videoPath(pictures);
   const k = options.compress ?? DEFAULT_COMPRESSION[modality];
   const area = areaOf(header, modality, k, limits, options.frameArea);
   return { header, modality, k, pictures, candidates, options, bound, limits, area };
@@ -151,7 +153,7 @@ export function shapeAt(
   const most =
     sizeStep === 0 ? (options.frameArea ?? of.most) : Math.max(area.least, area.full * SIZE_STEP ** sizeStep);
   const smaller: ViewLimits = { ...limits, [modality]: { ...of, most } };
-  return { modality, k, views: viewsOf(header.size, modality, k, smaller) };
+  return visualShape(header.size, modality, smaller, k);
 }
 
 /** An item at settings. Its frames' times are spread over the film however few they are. */
@@ -200,9 +202,14 @@ function stretchOf(
   throw new OryxError("bad_option", problem, "give a part of it");
 }
 
+/** Pictures that there are, where someone chose them. */
+const picturesOf = ({ timesS }: VideoHeader): number => timesS?.length ?? Number.POSITIVE_INFINITY;
+
 function candidatesOf(header: VideoHeader, options: VisualOptions): number {
   const chosen = chosenTimes(header, options);
-  return chosen?.length ?? candidateFrames(stretchOf(header, options).lengthS, options.fps ?? PAPER.fps);
+  if (chosen !== undefined) return chosen.length;
+  const frames = candidateFrames(stretchOf(header, options).lengthS, options.fps ?? PAPER.fps);
+  return Math.min(frames, picturesOf(header)); // at a higher rate, a list's pictures would only be repeated
 }
 
 /** Pictures that someone chose are all taken, up to the limit; a film is sampled. */
@@ -210,6 +217,7 @@ function frameTimes(header: VideoHeader, options: VisualOptions, most: number): 
   const chosen = chosenTimes(header, options);
   if (chosen !== undefined) return uniformIndices(chosen.length, most).map((i) => chosen[i] as number);
   const { fromS, lengthS } = stretchOf(header, options);
-  const times = sampleTimes({ durationS: lengthS, fps: options.fps ?? PAPER.fps, maxFrames: most });
+  const maxFrames = Math.min(most, picturesOf(header));
+  const times = sampleTimes({ durationS: lengthS, fps: options.fps ?? PAPER.fps, maxFrames });
   return times.map((time) => fromS + time);
 }

@@ -1,7 +1,8 @@
+import { count } from "../core/figures.ts";
 import type { Size } from "../core/size.ts";
 import { DEFAULT_COMPRESSION, PAPER } from "../model/visual.ts";
 import type { PlannedItem, Settings, WantedItem } from "./plan-item.ts";
-import { count, ORDERS, type PlanRequest, type Sacrifice, totalOf, type Usage } from "./plan-request.ts";
+import { ORDERS, type PlanRequest, type Sacrifice, totalOf, type Usage } from "./plan-request.ts";
 
 /** An item as it was wanted, what became of it, and how that is encoded. */
 export interface DecidedItem {

@@ -1,4 +1,5 @@
 import { OryxError } from "../core/errors.ts";
+import { count } from "../core/figures.ts";
 import type { ViewLimits } from "../model/views.ts";
 import type { Modality } from "../model/visual.ts";
 import type { PlannedItem } from "./plan-item.ts";
@@ -88,9 +89,6 @@ export interface Usage {
 
 export const totalOf = (seconds: Seconds | undefined): number =>
   seconds === undefined ? 0 : seconds.decode + seconds.encode + seconds.prefill;
-
-/** 7270 -> "7,270" */
-export const count = (n: number): string => Math.round(n).toLocaleString("en");
 
 /** Even the least is more than the budget has. */
 export function tooMuch(least: Usage, { budget, cachedTokens }: PlanRequest): OryxError {

@@ -1,4 +1,4 @@
-import { type Compression, visualTokens } from "../model/visual.ts";
+import { COMPRESSIONS, type Compression, visualTokens } from "../model/visual.ts";
 import {
   checkVisualOptions,
   type ItemHeader,
@@ -112,7 +112,7 @@ class Search {
   /** What gave way on the way to a concession but did not need to: k saves no time in the encoder, say. */
   #regained(concession: Concession, frames: number, tokens: number): Concession {
     const isEnough = (other: Concession) => this.#fits(this.#usage(other, frames), tokens);
-    const k = KS.find((k) => k === concession.k || isEnough({ ...concession, k })) as Compression;
+    const k = COMPRESSIONS.find((k) => k === concession.k || isEnough({ ...concession, k })) as Compression;
     let { sizeStep } = concession;
     while (sizeStep > 0 && isEnough({ ...concession, k, sizeStep: sizeStep - 1 })) sizeStep--;
     return { ...concession, k, sizeStep };
@@ -165,8 +165,6 @@ class Search {
     };
   }
 }
-
-const KS: readonly Compression[] = [1, 2, 4];
 
 /** A rate that the request names is kept; the number of frames without one may be lowered. */
 const mayHaveFewer = ({ header, options }: WantedItem): boolean =>

@@ -1,14 +1,9 @@
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { PromptToken } from "../text/prompt.ts";
-import {
-  conversationPrompt,
-  followUpPrompt,
-  longVideoQuestion,
-  type Message,
-  userMessage,
-} from "../text/prompt.ts";
+import { conversationPrompt, followUpPrompt, type Message, visualQuestion } from "../text/prompt.ts";
 import { measureSpeed } from "./calibrate.ts";
+import { pictureCount } from "./encode.ts";
 import type { KvSlot } from "./kv.ts";
 import { headerOf, type OpenedMedia, type OpenMedia, type PlannedMedia } from "./media.ts";
 import type { EngineParts } from "./parts.ts";
@@ -100,7 +95,7 @@ export async function planTurn(
   });
   const shown = items.map(({ plan, shape }) => ({
     modality: shape.modality,
-    pictures: plan.frameTimesS?.length ?? 1,
+    pictures: pictureCount({ plan }),
   }));
   const plan: Plan = {
     items: items.map((item) => item.plan),
@@ -125,10 +120,7 @@ function promptOf(
     request,
     shown.map(({ modality }) => modality),
   );
-  const [only] = shown;
-  const long = shown.length === 1 && only?.modality === "video_long";
-  const text = long ? longVideoQuestion(only.pictures, question) : question;
-  const user = userMessage([...shown.map((_, visual) => ({ visual })), { text }]);
+  const user = visualQuestion(shown, question);
   if (unfed !== undefined) return followUpPrompt(tokenizer, style, [user]);
   const first: Message[] = system === undefined ? [] : [{ role: "system", content: [{ text: system }] }];
   return conversationPrompt(tokenizer, style, [...first, user]);

@@ -147,6 +147,8 @@ export class PromptReading {
       const pictures = pictureCount(identified.planned);
       before += pictures;
       if (featured.isReused) this.#reused.pictures += pictures;
+      // What was hashed must be what was decoded, or keys and values would be kept under another file's name.
+      this.#media[visual] = { ...identified, key: featured.key };
       this.#featured.set(visual, featured);
       this.#timesS.set(visual, featured.frameTimesS);
     }

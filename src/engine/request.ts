@@ -39,6 +39,7 @@ export interface BudgetOptions {
   budgetSeconds?: number | undefined;
 }
 
+/** How long the answer may become, and how its tokens are chosen. */
 export interface GenerationOptions extends SamplingOptions {
   /** Tokens of the answer at most; default 1024. */
   maxTokens?: number | undefined;
@@ -56,6 +57,7 @@ export interface Progress {
   total: number;
 }
 
+/** One question of a conversation, with what it shows. */
 export interface TurnRequest extends Asked, VisualOptions, BudgetOptions, GenerationOptions {
   /** Shown to the model before the question, in this order. */
   media?: readonly MediaItem[] | undefined;
@@ -66,6 +68,7 @@ export interface TurnRequest extends Asked, VisualOptions, BudgetOptions, Genera
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+/** A question in a conversation of its own. */
 export interface AskRequest extends TurnRequest {
   /** The system prompt; default "You are a helpful assistant." */
   system?: string | undefined;
@@ -132,6 +135,7 @@ export interface Reused {
   promptTokens: number;
 }
 
+/** What the model said, and what it took. */
 export interface Answer {
   text: string;
   /** What the text says, as the request's task asks for. */

@@ -48,10 +48,7 @@ export class Sampler {
   next(logits: Float32Array): number {
     this.#penalise(logits);
     const best = argmax(logits);
-    if (!Number.isFinite(logits[best])) {
-      const remedy = "the weights are damaged, or beyond what f32 can hold";
-      throw new OryxError("runtime_failed", "the model computed no numbers", remedy);
-    }
+    if (!Number.isFinite(logits[best])) throw noNumbers();
     const id = this.#options.temperature === 0 ? best : this.#draw(logits, logits[best] as number);
     this.#seen.add(id);
     return id;
@@ -145,3 +142,11 @@ export function argmax(values: Float32Array): number {
   for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
   return best;
 }
+
+/** What logits are that cannot be compared. */
+export const noNumbers = (): OryxError =>
+  new OryxError(
+    "runtime_failed",
+    "the model computed no numbers",
+    "the weights are damaged, or beyond what f32 can hold",
+  );

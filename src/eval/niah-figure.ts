@@ -1,5 +1,6 @@
 import sharp from "sharp";
 import type { TopLevelSpec } from "vega-lite";
+import { percent } from "../core/figures.ts";
 import { lettering } from "../world/lettering.ts";
 import type { ArmResult, NiahResult } from "./niah-result.ts";
 import { GRID_ARMS } from "./niah-tasks.ts";
@@ -96,8 +97,6 @@ function panel(result: ArmResult, whole: NiahResult): object {
     ],
   };
 }
-
-const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
 // --------------------------------------------------------------------------------------------------- texts
 

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { basename } from "node:path";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
 import type { Size } from "../core/size.ts";
+import { hashInto } from "../files/hash.ts";
 import type { RgbImage, Video } from "../media/media.ts";
 import { resizeInSteps } from "../media/resize.ts";
 import { openVideo } from "../media/video.ts";
@@ -99,7 +99,7 @@ export async function filmHaystack(
     const { width, height } = videos[0] as Video;
     const film = { width, height };
     const name = paths.map((path) => basename(path)).join(", ");
-    const id = `films ${await contentHash(paths)} ${frames}`;
+    const id = `films ${await contentHash(paths, signal)} ${frames}`;
     return {
       name,
       id,
@@ -148,11 +148,10 @@ async function* framesOf(
   }
 }
 
-async function contentHash(paths: readonly string[]): Promise<string> {
+async function contentHash(paths: readonly string[], signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
   for (const path of paths) {
-    for await (const bytes of createReadStream(path, { highWaterMark: 2 ** 20 }))
-      hash.update(bytes as Buffer);
+    await hashInto(hash, path, signal);
     hash.update("\0");
   }
   return hash.digest("hex").slice(0, 16);

@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
+import { sealed, unsealed } from "../files/sealed-line.ts";
 import { invalidLog, LineLog } from "./line-log.ts";
 import type { Reply } from "./niah-ask.ts";
 
@@ -32,7 +32,7 @@ export class NiahJournal {
   static async open(path: string, fingerprint: string): Promise<NiahJournal> {
     const replies = new Map<string, Reply[]>();
     const log = await LineLog.open(path, BEGINNING, (text, number) => {
-      const line = parseLine(text);
+      const line = unsealed(text);
       if (number > 1) {
         const task = LINE.safeParse(line);
         if (task.success) replies.set(task.data.key, task.data.replies);
@@ -50,8 +50,8 @@ export class NiahJournal {
 
   /** Notes replies; when it returns they would survive a loss of power. @throws OryxError `disk` */
   async note(key: string, replies: Reply[]): Promise<void> {
-    if (this.#log.isEmpty) await this.#log.append(hashed({ niah: 1, fingerprint: this.#fingerprint }));
-    await this.#log.append(hashed({ key, replies }));
+    if (this.#log.isEmpty) await this.#log.append(sealed({ niah: 1, fingerprint: this.#fingerprint }));
+    await this.#log.append(sealed({ key, replies }));
     this.replies.set(key, replies);
   }
 
@@ -59,17 +59,3 @@ export class NiahJournal {
     return this.#log.close();
   }
 }
-
-function hashed(value: object): string {
-  const json = JSON.stringify(value);
-  return `${json} ${hashOf(json)}`;
-}
-
-/** What a line says; undefined when it is not as it was written. */
-function parseLine(line: string): unknown {
-  const at = line.lastIndexOf(" ");
-  const json = line.slice(0, Math.max(0, at));
-  return line.slice(at + 1) === hashOf(json) ? JSON.parse(json) : undefined;
-}
-
-const hashOf = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 16);

@@ -1,17 +1,17 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { basename, join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import type { Size } from "../core/size.ts";
 import type { Decoder } from "../engine/decoder.ts";
 import type { VisionEncoder } from "../engine/encoder.ts";
+import { hashInto } from "../files/hash.ts";
 import type { KvType } from "../model/oryx.ts";
 import type { ViewLimits } from "../model/views.ts";
-import { type Compression, DEFAULT_COMPRESSION, PAPER, type VisualShape, viewsOf } from "../model/visual.ts";
+import { type Compression, type VisualShape, videoPath, visualShape } from "../model/visual.ts";
 import type { OpenModel } from "../node/open.ts";
-import { stopIds } from "../node/oryx.ts";
-import { conversationPrompt, longVideoQuestion, type PromptStyle, userMessage } from "../text/prompt.ts";
+import { conversationPrompt, type PromptStyle, visualQuestion } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { stopIds } from "../weights/tokenizer.ts";
 
 /** What the test needs of a loaded model. */
 export interface NiahModel {
@@ -35,6 +35,7 @@ export async function niahModel(
   name: string,
   model: OpenModel,
   contextTokens: number | undefined,
+  signal?: AbortSignal,
 ): Promise<NiahModel> {
   const { checkpoint, tokenizer, decoder, encoder, kv } = model;
   const { config } = checkpoint;
@@ -44,25 +45,24 @@ export async function niahModel(
   }
   return {
     name,
-    hash: await modelHash(model),
+    hash: await modelHash(model, signal),
     randomWeights: config.randomWeights,
     tokenizer,
     style: config.family,
     views: config.vision.views,
     decoder,
     encoder,
-    stopIds: stopIds(model),
+    stopIds: stopIds(checkpoint, tokenizer),
     kv,
     contextTokens: contextTokens ?? most,
   };
 }
 
-async function modelHash({ checkpoint, kv }: OpenModel): Promise<string> {
+async function modelHash({ checkpoint, kv }: OpenModel, signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256").update(`${kv} ${JSON.stringify(checkpoint.config)}`);
   for (const path of [...[...checkpoint.files].sort(), join(checkpoint.dir, "tokenizer.json")]) {
     hash.update(`\0${basename(path)}\0`);
-    for await (const bytes of createReadStream(path, { highWaterMark: 2 ** 20 }))
-      hash.update(bytes as Buffer);
+    await hashInto(hash, path, signal);
   }
   return hash.digest("hex");
 }
@@ -74,9 +74,7 @@ export function shapeOf(
   compress: Compression | undefined,
   views: ViewLimits,
 ): VisualShape {
-  const modality = frames > PAPER.videoFrames ? "video_long" : "video";
-  const k = compress ?? DEFAULT_COMPRESSION[modality];
-  return { modality, k, views: viewsOf(size, modality, k, views) };
+  return visualShape(size, videoPath(frames), views, compress);
 }
 
 /** A question's tokens on both sides of its video; all of them in front where it has none. */
@@ -91,10 +89,8 @@ export function promptOf(
   question: string,
   seen?: { shape: VisualShape; frames: number },
 ): Prompt {
-  const isLong = seen?.shape.modality === "video_long";
-  const text = isLong ? longVideoQuestion(seen.frames, question) : question;
-  const visual = seen === undefined ? [] : [{ visual: 0 }];
-  const prompt = conversationPrompt(tokenizer, style, [userMessage([...visual, { text }])]);
+  const shown = seen === undefined ? [] : [{ modality: seen.shape.modality, pictures: seen.frames }];
+  const prompt = conversationPrompt(tokenizer, style, [visualQuestion(shown, question)]);
   const place = seen === undefined ? prompt.length : prompt.findIndex((token) => typeof token === "object");
   const ids = (part: typeof prompt) => part.filter((token) => typeof token === "number");
   return { head: ids(prompt.slice(0, place)), tail: ids(prompt.slice(place + 1)) };

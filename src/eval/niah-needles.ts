@@ -5,9 +5,10 @@ import { z } from "zod";
 import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Size } from "../core/size.ts";
+import { onDisk } from "../files/disk.ts";
 import { decodeImage } from "../media/image.ts";
 import type { RgbImage } from "../media/media.ts";
-import { drawNeedleCards, type NeedleVariant } from "../world/needle-film.ts";
+import { type NeedleVariant, needleCards } from "../world/needle-film.ts";
 
 /** What is hidden in a film, and what is asked about it. */
 export interface Needle {
@@ -29,21 +30,15 @@ export interface CardOptions {
 }
 
 /** A card of the miniature world. @param size of the film that it is for */
-export async function worldNeedle(seed: number, options: CardOptions, size?: Size): Promise<Needle> {
-  const cards = await drawNeedleCards(seed, { ...options, size });
-  return {
-    id: `card-${seed}`,
-    seed,
-    questions: cards.questions,
-    pictures: cards.cards.length + cards.distractors.length,
-    load: async () => [...cards.cards, ...cards.distractors],
-  };
+export function worldNeedle(seed: number, options: CardOptions, size?: Size): Needle {
+  const { asked, questions, draw } = needleCards(seed, { ...options, size });
+  return { id: `card-${seed}`, seed, questions, pictures: asked + options.distractors, load: draw };
 }
 
 // --------------------------------------------------------------------------------------------------- files
 
 const TEXT = z.string().trim().min(1).max(LIMITS.promptChars);
-const NAMES = z.array(z.string().min(1)).max(64);
+const NAMES = z.array(z.string().min(1)).max(LIMITS.picturesPerNeedle);
 const ASKED = z.strictObject({ question: TEXT, answer: TEXT });
 const SINGLE = z.strictObject({
   image: z.union([z.string().min(1), NAMES.min(1)]),
@@ -54,10 +49,10 @@ const SINGLE = z.strictObject({
 const SEVERAL = z.strictObject({
   image: SINGLE.shape.image,
   distractors: NAMES.optional(),
-  questions: z.array(ASKED).min(1).max(64),
+  questions: z.array(ASKED).min(1).max(LIMITS.picturesPerNeedle),
 });
 const ENTRY = z.union([SINGLE, SEVERAL]);
-const FILE = z.union([z.array(ENTRY).min(1).max(10_000), ENTRY]);
+const FILE = z.union([z.array(ENTRY).min(1).max(LIMITS.needlesPerFile), ENTRY]);
 
 /**
  * Needles of a folder: JSON files, each with one needle or a list of them, beside the images that they name.
@@ -90,11 +85,12 @@ export async function folderNeedles(dir: string, options: { distractors: number 
 }
 
 async function readEntries(path: string): Promise<z.infer<typeof ENTRY>[]> {
-  const { size } = await stat(path);
+  const { size } = await onDisk(`read ${path}`, () => stat(path));
   if (size > LIMITS.questionFileBytes) throw invalid(path, `${size} bytes`);
+  const text = await onDisk(`read ${path}`, () => readFile(path, "utf8"));
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(path, "utf8"));
+    json = JSON.parse(text);
   } catch (cause) {
     throw invalid(path, "it is no JSON", cause);
   }
@@ -127,7 +123,7 @@ async function fileNeedle(
     if (found.size > LIMITS.imageBytes) {
       throw new OryxError("media_too_large", `${path} has ${found.size} bytes`, "make it smaller");
     }
-    hash.update(await readFile(path));
+    hash.update(await onDisk(`read ${path}`, () => readFile(path)));
     paths.push(path);
   }
   const id = hash.digest("hex");

@@ -1,6 +1,7 @@
 import { freemem } from "node:os";
 import { DTYPE_BYTES } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
+import { gigabytes } from "../core/figures.ts";
 import { measureSpeed } from "../engine/calibrate.ts";
 import { encodeSeconds, prefillSeconds, type Speed } from "../engine/speed.ts";
 import { kvBytes } from "../model/cost.ts";
@@ -22,6 +23,10 @@ export interface Group {
   /** Numbers of the haystack's frames that are left to be seen. */
   frames: number[];
 }
+
+/** The largest value, or 0. Of more than 100,000 values `Math.max` cannot take them as arguments. */
+export const mostOf = <T>(items: readonly T[], of: (item: T) => number): number =>
+  items.reduce((most, item) => Math.max(most, of(item)), 0);
 
 /** Groups of tasks, those of one model and film next to each other. */
 export function groupsOf(
@@ -45,7 +50,7 @@ export function groupsOf(
   }
   for (const group of groups.values()) {
     // The same beginning is read whatever is left, so that a test which was stopped computes what it would have.
-    group.shared = Math.max(...group.tasks.map((task) => task.shared));
+    group.shared = mostOf(group.tasks, (task) => task.shared);
     group.tasks.sort((one, two) => two.shared - one.shared);
     group.left = group.tasks.filter(({ key }) => !isDone(key));
     const frames = new Set<number>();
@@ -126,10 +131,9 @@ export function planOf(
     seconds += share + [...tasks.values()].reduce((a, b) => a + b, 0);
     if (group.shape) seconds += encodeSeconds(pace.speed, group.shape.views, group.frames.length);
   }
-  const bytes =
-    Math.max(0, ...left.map((task) => bytesOf(task.model, lengthOf(task, options)))) + mostPools(groups);
+  const bytes = mostOf(left, (task) => bytesOf(task.model, lengthOf(task, options))) + mostPools(groups);
   if (bytes > MEMORY_SHARE * freemem()) {
-    const problem = `frames and cache take ${(bytes / 1e9).toFixed(1)} GB, more than this machine has free`;
+    const problem = `frames and cache take ${gigabytes(bytes)}, more than this machine has free`;
     throw new OryxError("out_of_memory", problem, "give fewer --frames, or --kv f16");
   }
   return {
@@ -159,7 +163,7 @@ function mostPools(groups: readonly Group[]): number {
   const bytes = groups.map(({ shape, frames, model }) =>
     shape ? poolBytes(shape, frames.length, model.encoder.width) : 0,
   );
-  return Math.max(0, ...bytes.map((own, i) => own + (bytes[i - 1] ?? 0)));
+  return mostOf([...bytes.keys()], (i) => (bytes[i] as number) + (bytes[i - 1] ?? 0));
 }
 
 /** Tokens of context at most with which one step is timed. */

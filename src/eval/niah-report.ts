@@ -1,3 +1,4 @@
+import { percent } from "../core/figures.ts";
 import type { Size } from "../core/size.ts";
 import type { RgbImage } from "../media/media.ts";
 import { titleOf } from "./niah-figure.ts";
@@ -142,7 +143,5 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
     `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
   return `<table>${line(head, "th")}${rows.map((row) => line(row, "td")).join("")}</table>`;
 }
-
-const percent = (share: number): string => `${(100 * share).toFixed(1)}%`;
 
 const escaped = (text: string): string => text.replace(/[&<>"']/g, (letter) => `&#${letter.codePointAt(0)};`);

@@ -13,10 +13,20 @@ import { encodeFrames, encodePool, type FramePool } from "./niah-features.ts";
 import { asFrame, filmHaystack, worldHaystack } from "./niah-film.ts";
 import { NiahJournal } from "./niah-journal.ts";
 import type { NiahModel } from "./niah-model.ts";
-import { folderNeedles, worldNeedle } from "./niah-needles.ts";
-import { costOf, type Group, groupsOf, measurePace, type NiahPlan, type Pace, planOf } from "./niah-plan.ts";
+import { folderNeedles, type Needle, worldNeedle } from "./niah-needles.ts";
+import {
+  costOf,
+  type Group,
+  groupsOf,
+  measurePace,
+  mostOf,
+  type NiahPlan,
+  type Pace,
+  planOf,
+} from "./niah-plan.ts";
 import { type NiahResult, resultOf } from "./niah-result.ts";
 import { framesOf, lengthOf, type NiahOptions, type Subject, type Task, tasksOf } from "./niah-tasks.ts";
+import { NIAH_MOST } from "./seeds.ts";
 
 /** A needle in a haystack: how often a model finds a picture in a long film, by the film's length and the picture's place. */
 
@@ -35,14 +45,6 @@ export interface NiahSource {
   /** Cards show only what training never sees together. */
   heldOut: boolean;
 }
-
-/** Numbers that the options may have at most. */
-export const NIAH_MOST = {
-  count: 1000,
-  seed: 2 ** 20 - 1,
-  cells: 10_000,
-  distractors: MOST_DISTRACTORS,
-} as const;
 
 /** What a test does now. */
 export interface NiahProgress {
@@ -174,7 +176,10 @@ async function askGroups(groups: readonly Group[], request: NiahRequest, hands: 
   const { options, signal, onProgress } = request;
   const { model } = groups[0] as Group;
   const pace = hands.paces.get(model) as Pace;
-  const longest = Math.max(...groups.flatMap(({ left }) => left.map((task) => lengthOf(task, options))));
+  const longest = mostOf(
+    groups.flatMap(({ left }) => left),
+    (task) => lengthOf(task, options),
+  );
   const asker = new Asker(model, longest, options.maxTokens);
   const total = groups.reduce((sum, { left }) => sum + left.length, 0);
   let done = 0;
@@ -272,7 +277,7 @@ async function measureAll(
   const left = groups.flatMap((group) => group.left);
   for (const model of new Set(left.map((task) => task.model))) {
     const own = left.filter((task) => task.model === model);
-    const longest = Math.max(...own.map((task) => lengthOf(task, options)));
+    const longest = mostOf(own, (task) => lengthOf(task, options));
     paces.set(model, await measurePace(model, longest, signal));
   }
   return paces;
@@ -287,15 +292,11 @@ async function openSubjects({ source, options, signal }: NiahRequest): Promise<S
   const { films, needles, count, seed, heldOut } = source;
   const longest = Math.max(...options.frames);
   if (films.length === 0 && needles === undefined) {
-    const subjects: Subject[] = [];
-    for (let i = 0; i < count; i++) {
-      const own = firstSeed(seed) + i;
-      subjects.push({
-        haystack: worldHaystack(own, longest, heldOut),
-        needles: [await worldNeedle(own, source)],
-      });
-    }
-    return subjects;
+    const seeds = Array.from({ length: count }, (_, i) => firstSeed(seed) + i);
+    return seeds.map((own) => ({
+      haystack: worldHaystack(own, longest, heldOut),
+      needles: [worldNeedle(own, source)],
+    }));
   }
   const found = needles === undefined ? undefined : await folderNeedles(needles, source);
   const haystack =
@@ -303,19 +304,15 @@ async function openSubjects({ source, options, signal }: NiahRequest): Promise<S
       ? await filmHaystack(films, longest, signal)
       : worldHaystack(firstSeed(seed), longest, heldOut);
   try {
-    return [{ haystack, needles: found ?? (await cardsFor(source, haystack.size)) }];
+    return [{ haystack, needles: found ?? cardsFor(source, haystack.size) }];
   } catch (error) {
     await haystack.close();
     throw error;
   }
 }
 
-async function cardsFor(source: NiahSource, size: Size) {
-  const cards = [];
-  for (let i = 0; i < source.count; i++)
-    cards.push(await worldNeedle(firstSeed(source.seed) + i, source, size));
-  return cards;
-}
+const cardsFor = (source: NiahSource, size: Size): Needle[] =>
+  Array.from({ length: source.count }, (_, i) => worldNeedle(firstSeed(source.seed) + i, source, size));
 
 // ------------------------------------------------------------------------------------------------- options
 
@@ -325,6 +322,7 @@ function checkOptions({ models, source, options }: NiahRequest): void {
     Number.isInteger(value) && value >= least && value <= most;
   const unique = new Set(frames).size === frames.length && new Set(depths).size === depths.length;
   const frameLimit = LIMITS.framesPerVideo;
+  const mostDistractors = source.needles === undefined ? MOST_DISTRACTORS : NIAH_MOST.distractors;
   const faults: [boolean, string, string][] = [
     [frames.length === 0 || depths.length === 0, "the grid is empty", "give frames and depths"],
     [!unique, "a number of frames or a depth is there twice", "give each once"],
@@ -342,9 +340,9 @@ function checkOptions({ models, source, options }: NiahRequest): void {
     [!whole(source.count, NIAH_MOST.count), `${source.count} needles`, `give 1 to ${NIAH_MOST.count}`],
     [!whole(source.seed, NIAH_MOST.seed, 0), `the seed is ${source.seed}`, `give 0 to ${NIAH_MOST.seed}`],
     [
-      !whole(source.distractors, NIAH_MOST.distractors, 0),
+      !whole(source.distractors, mostDistractors, 0),
       `${source.distractors} distractors`,
-      `give up to ${NIAH_MOST.distractors}`,
+      `give up to ${mostDistractors}`,
     ],
     [
       !whole(baselineFrames, frameLimit),
@@ -352,6 +350,11 @@ function checkOptions({ models, source, options }: NiahRequest): void {
       `give 1 to ${frameLimit}`,
     ],
     [!whole(maxTokens, LIMITS.maxPositions), `${maxTokens} tokens`, "give a whole number from 1"],
+    [
+      source.needles !== undefined && source.films.length > 0 && source.heldOut,
+      "held-out combinations with films and needles of one's own",
+      "leave --held-out away: nothing is drawn",
+    ],
     [
       source.needles !== undefined && source.variant !== "single",
       `the variant ${source.variant} with needles of a folder`,
@@ -371,12 +374,13 @@ function checkOptions({ models, source, options }: NiahRequest): void {
 function settingsOf({ models, source, options }: NiahRequest, subjects: readonly Subject[]) {
   const { films, needles, seed, variant, distractors, heldOut } = source;
   const isDrawn = films.length === 0 && needles === undefined;
+  const isGiven = films.length > 0 && needles !== undefined; // nothing is drawn that a seed would decide
   return {
     model: models[0].hash,
     baselineModel: models[1]?.hash ?? null,
     haystack: isDrawn ? "a film of its own for each needle" : (subjects[0]?.haystack.id ?? null),
     needles: needles === undefined ? "cards" : "folder",
-    seed,
+    seed: isGiven ? null : seed,
     variant,
     distractors,
     heldOut,

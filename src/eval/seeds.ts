@@ -1,3 +1,4 @@
+import { LIMITS } from "../core/limits.ts";
 import { FIRST_TRAINING_SEED } from "../world/seeds.ts";
 
 /** Samples looked at for one topic of one evaluation, topics, and as many evaluations as leave training's seeds alone. */
@@ -13,3 +14,14 @@ export function* evaluationSeeds(evaluation: number, topic: number): Generator<n
   const first = (evaluation * MOST_TOPICS + topic) * SAMPLES;
   for (let i = 0; i < SAMPLES; i++) yield first + i;
 }
+
+/** What a needle test may be asked for at most. */
+export const NIAH_MOST = {
+  /** Needles of a cell: their films' seeds follow one another, and below 2^30 there is room for as many. */
+  count: 1000,
+  seed: 2 ** 20 - 1,
+  /** Cells of the grid: a hundred lengths by a hundred depths, more than a figure can show. */
+  cells: 10_000,
+  /** Pictures that resemble the needle: as many as a needle's file may name. Of drawn cards there are fewer. */
+  distractors: LIMITS.picturesPerNeedle,
+} as const;

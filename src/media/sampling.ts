@@ -4,10 +4,10 @@ import { OryxError } from "../core/errors.ts";
 export interface FrameSampling {
   /** Length of the film in seconds. */
   durationS: number;
-  /** Candidate frames per second; the published models were trained at 1. */
-  fps?: number;
-  /** Most frames to take; the published models were trained with 64. */
-  maxFrames?: number;
+  /** Candidate frames per second. */
+  fps: number;
+  /** Most frames to take. */
+  maxFrames: number;
 }
 
 /**
@@ -21,7 +21,7 @@ export interface FrameSampling {
  *
  * @throws OryxError `bad_option`: a duration, rate or count that makes no sense
  */
-export function sampleTimes({ durationS, fps = 1, maxFrames = 64 }: FrameSampling): number[] {
+export function sampleTimes({ durationS, fps, maxFrames }: FrameSampling): number[] {
   requireOption(Number.isFinite(durationS) && durationS >= 0, "durationS", durationS, "0 or more");
   requireOption(Number.isFinite(fps) && fps > 0, "fps", fps, "more than 0");
   requireOption(

@@ -1,3 +1,4 @@
+import { OryxError } from "../core/errors.ts";
 import type { VideoFile } from "./video-file.ts";
 
 /**
@@ -29,10 +30,21 @@ const SIGNATURES: readonly (readonly [container: Container, offset: number, text
 const TS_PACKET = 188;
 const TS_SYNC = 0x47;
 
-/** The kind of container, or undefined when the bytes are no film at all. */
+/** Brands of pictures that are kept in the container of mp4: phones write HEIC. */
+const STILL_BRANDS = new Set(["heic", "heix", "heim", "heis", "mif1", "avif"]);
+
+/**
+ * The kind of container, or undefined when the bytes are no film at all.
+ * @throws OryxError `media_unsupported`: a picture in a film's container
+ */
 export async function containerOf(file: VideoFile): Promise<Container | undefined> {
   const head = await file.read(0, 2 * TS_PACKET + 1);
   const text = String.fromCharCode(...head);
+  const brand = text.slice(8, 12);
+  if (text.startsWith("ftyp", 4) && STILL_BRANDS.has(brand)) {
+    const problem = `${file.name} is a picture in the format ${brand}, which is not read`;
+    throw new OryxError("media_unsupported", problem, "convert it to JPEG, PNG or WebP");
+  }
   const match = SIGNATURES.find(([, offset, signature]) => text.startsWith(signature, offset));
   if (match) return match[0];
   const isTransport = [0, TS_PACKET, 2 * TS_PACKET].every((at) => head[at] === TS_SYNC);

@@ -267,6 +267,7 @@ describe("files that are no good", () => {
     ["media_empty", () => write("empty.mp4", "")],
     ["media_unsupported", () => write("text.mp4", "Call me Ishmael. Some years ago, never mind how long.")],
     ["media_unsupported", () => write("short.mp4", "a")],
+    ["media_unsupported", () => write("photo.heic", "\0\0\0\x18ftypheic\0\0\0\0mif1heic")],
     ["media_no_video", () => film("audio-only.mp4")],
     ["media_malformed", () => write("head.mp4", "\0\0\0\x10ftypisom\0\0\0\0")],
     ["media_malformed", () => write("head.webm", Buffer.from("1a45dfa3", "hex"))],

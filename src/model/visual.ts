@@ -24,6 +24,10 @@ export const DEFAULT_COMPRESSION: Readonly<Record<Modality, Compression>> = {
 /** The paper's: frames a second; frames of a video at most; frames of a long video at most, in training. */
 export const PAPER = { fps: 1, videoFrames: 64, longFrames: 256 } as const;
 
+/** The path of a video of which so many frames are shown. */
+export const videoPath = (frames: number): "video" | "video_long" =>
+  frames > PAPER.videoFrames ? "video_long" : "video";
+
 /** An image whose short side is below `least` is first enlarged until that side is `enlarged`. */
 const SLIVER = { least: 32, enlarged: 64 } as const;
 
@@ -60,6 +64,16 @@ export function viewsOf(
   const main = checked(strided(start, clampedScale(start, 0, most), stride), source);
   const low = checked(strided(main, clampedScale(main, overview, overview), stride), source);
   return enlarged === undefined ? { main, low } : { enlarged, main, low };
+}
+
+/** How pictures of a size are encoded on the path of a modality. @throws OryxError `media_too_large`. */
+export function visualShape(
+  size: Size,
+  modality: Modality,
+  limits: ViewLimits = PUBLISHED_VIEWS,
+  k: Compression = DEFAULT_COMPRESSION[modality],
+): VisualShape {
+  return { modality, k, views: viewsOf(size, modality, k, limits) };
 }
 
 /** The factor that brings the area into [least, most]. */

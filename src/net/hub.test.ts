@@ -90,6 +90,8 @@ describe("pulling a model", () => {
     expect(await readFile(join(cacheDir, FOLDER, "refs/refs/pr/1"), "utf8")).toBe(COMMIT);
     await expect(resolveModel("org/tiny", { cacheDir })).rejects.toMatchObject({ code: "model_missing" });
     expect(await resolveModel("org/tiny@refs/pr/1", { cacheDir })).toContain(COMMIT);
+    const two = pull("org/tiny@refs/pr/1", options({ revision: "main" }));
+    await expect(two).rejects.toMatchObject({ code: "hub_invalid_id" });
   });
 });
 
@@ -172,7 +174,9 @@ describe("a pull that was aborted", () => {
     const { pid } = spawnSync(process.execPath, ["-e", ""]);
     const lock = join(cacheDir, FOLDER, "blobs", `${sha256(hub.files.get(WEIGHTS)!)}.oryx.lock`);
     await writeFile(lock, `${pid} ${hostname()} x`);
-    await pull("org/tiny", options());
+    const { path } = await pull("org/tiny", options());
+    await expectContent(join(path, WEIGHTS), WEIGHTS);
+    expect((await blobs()).filter((name) => name.endsWith(".lock"))).toEqual([]); // it was this one that was taken over
   });
 
   it("had its signal fired before it began", async () => {

@@ -11,9 +11,9 @@ export interface ModelId {
 const NAME = /^(?!.*(--|\.\.))[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?$/;
 const REVISION = /^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/;
 
-/** Reads ORG/NAME or ORG/NAME@REVISION; undefined when the text is neither. */
-export function parseModelId(text: string, defaultRevision = "main"): ModelId | undefined {
-  const [path = "", revision = defaultRevision, ...more] = text.split("@");
+/** Reads ORG/NAME or ORG/NAME@REVISION; undefined when the text is neither. @param elseRevision where it names none */
+export function parseModelId(text: string, elseRevision = "main"): ModelId | undefined {
+  const [path = "", revision = elseRevision, ...more] = text.split("@");
   const [org = "", name = "", ...deeper] = path.split("/");
   const isSafeRevision = revision.length <= 200 && REVISION.test(revision) && !revision.includes("..");
   if (more.length > 0 || deeper.length > 0 || !NAME.test(org) || !NAME.test(name) || !isSafeRevision)
@@ -21,15 +21,19 @@ export function parseModelId(text: string, defaultRevision = "main"): ModelId | 
   return { org, name, revision };
 }
 
-/** @throws OryxError `hub_invalid_id` */
-export function requireModelId(text: string, defaultRevision?: string): ModelId {
-  const id = parseModelId(text, defaultRevision);
+/** @param asked a revision that was asked for apart. @throws OryxError `hub_invalid_id`, also when they differ */
+export function requireModelId(text: string, asked?: string): ModelId {
+  const id = parseModelId(text, asked);
   if (!id) {
     throw new OryxError(
       "hub_invalid_id",
       `${JSON.stringify(text)} is no hub id`,
       "write ORG/NAME or ORG/NAME@REVISION",
     );
+  }
+  if (asked !== undefined && id.revision !== asked) {
+    const problem = `${JSON.stringify(text)} names another revision than ${JSON.stringify(asked)}`;
+    throw new OryxError("hub_invalid_id", problem, "give one of the two");
   }
   return id;
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { quantiseInt4, quantiseInt8 } from "../../test/support/quantise.ts";
 import { Random } from "../core/random.ts";
 import type { TensorData } from "../core/tensor.ts";
 import { symbol } from "../graph/dim.ts";
@@ -6,7 +7,6 @@ import { constant, input, type Tensor } from "../graph/tensor.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import { createNodeRuntime } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
-import { quantiseInt4, quantiseInt8 } from "../weights/quantise.ts";
 import { embedding, linear } from "./layers.ts";
 import { type Matrix, Params } from "./params.ts";
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Random } from "../core/random.ts";
 import type { Answer, AskRequest, MediaItem, Stage } from "../engine/request.ts";
@@ -118,6 +119,27 @@ describe("a model with a cache", () => {
     const swapped = await say(oryx, turned);
     expect(swapped.said).toEqual((await say(without, turned)).said);
     expect(swapped.answer.reused).toEqual({ pictures: 2, promptTokens: 0 });
+  });
+
+  it("keeps nothing of a file that is replaced between its hash and its decoding", async () => {
+    const plain = (background: string) =>
+      sharp({ create: { width: 96, height: 96, channels: 3, background } })
+        .png()
+        .toBuffer();
+    const path = join(dir, "replaced.png");
+    const [red, blue] = [await plain("red"), await plain("blue")];
+    writeFileSync(path, red);
+    const request = { question: "What is it?", media: [photo, path] };
+    let isReplaced = false;
+    const onProgress = () => {
+      if (!isReplaced) writeFileSync(path, blue);
+      isReplaced = true;
+    };
+    await oryx.ask({ ...request, maxTokens: 1, onProgress }).answer();
+    writeFileSync(path, red);
+    const { said, answer } = await say(oryx, request);
+    expect(said).toEqual((await say(without, request)).said);
+    expect(answer.reused.pictures).toBe(1); // the photo
   });
 
   it("finds nothing when the pictures are prepared otherwise, or stand behind other words", async () => {

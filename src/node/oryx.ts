@@ -4,12 +4,12 @@ import { Engine } from "../engine/engine.ts";
 import { KvCache } from "../engine/kv.ts";
 import type { SamplingOptions } from "../engine/sampler.ts";
 import { SpeedCache } from "../engine/speed-cache.ts";
-import { endIds } from "../model/config.ts";
 import type { KvType } from "../model/oryx.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
 import type { Device } from "../runtime/session.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
+import { stopIds } from "../weights/tokenizer.ts";
 import { mediaCacheDir } from "./cache-dir.ts";
 import { type CacheOptions, openCaching } from "./caching.ts";
 import { computedBy } from "./computed-by.ts";
@@ -81,7 +81,7 @@ export class Oryx extends Engine {
       style: checkpoint.config.family,
       views: checkpoint.config.vision.views,
       cache: new KvCache(conversations, () => decoder.slot(contextTokens)),
-      stopIds: stopIds(model),
+      stopIds: stopIds(checkpoint, tokenizer),
       sampling: (request) => samplingOptions(request, checkpoint),
     });
     this.checkpoint = checkpoint;
@@ -92,7 +92,7 @@ export class Oryx extends Engine {
    * Loads a model from a folder, or from the hub's cache by its id (`oryx pull ORG/NAME` fills it); without either,
    * the one that comes with the package.
    * @throws OryxError `model_missing`, `config_invalid`, `weights_*`, `tokenizer_invalid`, `bad_option`,
-   *   `runtime_missing`, `device_unavailable`
+   *   `runtime_*`, `device_unavailable`
    */
   static async load(where: string = PACKAGED_MODEL.folder, options: LoadOptions = {}): Promise<Oryx> {
     checkLoad(where, options);
@@ -152,12 +152,6 @@ function checkCount(name: string, value: number, most: number): void {
   if (!Number.isInteger(value) || value < 1 || value > most) {
     throw new OryxError("bad_option", `${name} is ${value}`, `give a whole number from 1 to ${most}`);
   }
-}
-
-/** The model's own end tokens; a turn's end always is one, whatever the folder says. */
-export function stopIds({ checkpoint, tokenizer }: OpenModel): ReadonlySet<number> {
-  const { generation, config } = checkpoint;
-  return new Set([...endIds(config, generation), tokenizer.special("<|im_end|>")]);
 }
 
 /** Greedy unless a temperature is asked for; then the model's own defaults fill in what the request leaves open. */

@@ -1,10 +1,11 @@
 import { OryxError } from "../core/errors.ts";
+import { gigabytes } from "../core/figures.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { connectorOperations, languageOperations, towerOperations } from "../model/cost.ts";
 import { PARTS, type Part } from "../train/arena.ts";
 import { arrange, type ModelShape } from "../train/parameters.ts";
-import { backwardPasses, type Shares, sharesOf } from "../train/passes.ts";
+import { backwardPasses, type LearntShares, learntShares } from "../train/passes.ts";
 import { partOf } from "../train/selection.ts";
 import type { Stage } from "./schema.ts";
 
@@ -105,7 +106,6 @@ export function requireMemory(
   const { weights, gradients, optimiser } = arenaBytes(countParameters(model, stage), lanes);
   const needed = weights + gradients + optimiser;
   if (needed <= available) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   const problem = `stage ${stage.name} takes ${gigabytes(needed)}, and the machine has ${gigabytes(available)}`;
   throw new OryxError(
     "out_of_memory",
@@ -123,13 +123,13 @@ function countParameters(model: ModelShape, { train, lora }: Stage) {
     parameters[partOf(name)] += elementCount(dims);
     if (selected.has(name)) trained[partOf(name)] += elementCount(dims);
   }
-  return { parameters, trained, shares: sharesOf(shapes, (name) => selected.has(name)) };
+  return { parameters, trained, shares: learntShares(shapes, (name) => selected.has(name)) };
 }
 
 /** Operations of one example: forward, and backward where something is learnt. */
 function exampleOperations(
   { config: { language }, visionShape, compressorWidth }: ModelShape,
-  shares: Shares,
+  shares: LearntShares,
   { tokens, labels, patches, pictures }: ExampleCost,
 ): number {
   const backward = backwardPasses(shares);

@@ -181,4 +181,3 @@ export type RawRecipe = Deep<z.infer<typeof RECIPE>>;
 export type Model = RawRecipe["models"][string];
 export type Stage = RawRecipe["stages"][number];
 export type StageData = Stage["data"][number];
-export type Estimate = Deep<z.infer<typeof estimate>>;

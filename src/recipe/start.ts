@@ -6,10 +6,10 @@ import type { Runtime } from "../runtime/session.ts";
 import { PARTS, type Part } from "../train/arena.ts";
 import { isFactor } from "../train/lora.ts";
 import type { Parameters } from "../train/parameters.ts";
-import { partOf, TOWER } from "../train/selection.ts";
+import { partOf } from "../train/selection.ts";
 import { loadFloat32 } from "../weights/files.ts";
 import { readSafetensors } from "../weights/safetensors.ts";
-import { findTower, readTowerFile, splitTower } from "../weights/tower.ts";
+import { findTower, readTowerFile, splitTower, TOWER } from "../weights/tower.ts";
 import type { Recipe } from "./recipe.ts";
 import type { Model } from "./schema.ts";
 

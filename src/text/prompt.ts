@@ -64,6 +64,20 @@ export function longVideoQuestion(frameCount: number, question: string): string 
   );
 }
 
+/** Pictures of one visual, and how they are looked at: `video_long`, or another way. */
+export interface ShownVisual {
+  modality: string;
+  pictures: number;
+}
+
+/** A question about visuals, which come first; in the long-video prompt where a long video is alone. */
+export function visualQuestion(shown: readonly ShownVisual[], question: string): Message {
+  const [only] = shown;
+  const isLong = shown.length === 1 && only?.modality === "video_long";
+  const text = isLong ? longVideoQuestion(only.pictures, question) : question;
+  return userMessage([...shown.map((_, visual) => ({ visual })), { text }]);
+}
+
 /**
  * Tokens of a conversation from its start, the default system turn first when it has none.
  * @param options.reply whether the assistant's header follows, so that the model answers (default true).

@@ -45,6 +45,12 @@ describe("an exported model", () => {
     expect(await answer(out)).toBe(await answer(GOLDEN));
   });
 
+  it("is written beside itself first, also where its folder is named with a slash at its end", async () => {
+    const folder = join(root, "alone");
+    await exportModel(`${join(folder, "model")}/`, await golden(), from);
+    expect(await readdir(folder)).toEqual(["model"]);
+  });
+
   it.each(["bf16", "f32"] as const)(
     "holds as %s what it was given, in one file or in shards",
     async (type) => {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import { ignoreMissing, makeFolder, onDisk, replaceFolder, writeSynced } from "../files/disk.ts";
@@ -52,11 +52,12 @@ const ELEMENT_BYTES = { bf16: 2, f32: 4 } as const;
  * @throws OryxError `disk`, also when the folder is there and holds anything but an export
  */
 export async function exportModel(
-  dir: string,
+  path: string,
   tensors: ExportTensors,
   options: ExportOptions,
 ): Promise<void> {
   const { configPath, tokenizerDir, type = "bf16" } = options;
+  const dir = resolve(path); // without a slash at its end, behind which its neighbours would lie inside it
   const suffix = randomBytes(6).toString("hex");
   const temporary = `${dir}.${suffix}.tmp`;
   await onDisk(`write the model ${dir}`, async () => {

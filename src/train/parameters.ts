@@ -6,10 +6,11 @@ import type { Runtime } from "../runtime/session.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { expectedLanguageTensors, expectedVisionTensors } from "../weights/expected.ts";
 import { loadFloat32 } from "../weights/files.ts";
+import { TOWER } from "../weights/tower.ts";
 import { Arena, Layout } from "./arena.ts";
 import { fillInitial } from "./initial.ts";
 import { factorNames, factorShapes, isAdapted, isFactor, LoraMerger, type LoraOptions } from "./lora.ts";
-import { partOf, selectNames, TOWER } from "./selection.ts";
+import { partOf, selectNames } from "./selection.ts";
 
 /** What decides the names and shapes of a model's parameters. */
 export interface ModelShape {

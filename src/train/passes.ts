@@ -3,15 +3,15 @@ import { PARTS, type Part } from "./arena.ts";
 import { partOf } from "./selection.ts";
 
 /** Of each part, the share of its matrices that is learnt, from 0 to 1. */
-export type Shares = Readonly<Record<Part, number>>;
+export type LearntShares = Readonly<Record<Part, number>>;
 
 /** Parameters that are looked up in or added, or counted apart: the output layer computes only what is predicted. */
 const TABLES = /pos_embed|embed_tokens|lm_head/;
 
-export function sharesOf(
+export function learntShares(
   shapes: Iterable<readonly [name: string, shape: readonly number[]]>,
   isTrained: (name: string) => boolean,
-): Shares {
+): LearntShares {
   const all = { tower: 0, connector: 0, language: 0 };
   const trained = { ...all };
   for (const [name, shape] of shapes) {
@@ -29,7 +29,7 @@ export function sharesOf(
  * model, whose forward run it is: one for what leads on to its inputs, where something before it is learnt, and one
  * for the gradients of its matrices, as far as they are learnt.
  */
-export function backwardPasses({ tower, connector, language }: Shares): Readonly<Record<Part, number>> {
+export function backwardPasses({ tower, connector, language }: LearntShares): Readonly<Record<Part, number>> {
   return {
     tower: tower > 0 ? 2 + tower : 0,
     connector: tower > 0 ? 2 + connector : connector > 0 ? 1 + connector : 0,

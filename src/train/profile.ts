@@ -1,5 +1,3 @@
-import { OryxError } from "../core/errors.ts";
-
 /** What the time of a step goes to. */
 export const PHASES = [
   "prepare",
@@ -41,11 +39,4 @@ export class Profile {
   get gflops(): number {
     return this.flops / 1e6 / this.totalMs;
   }
-}
-
-/** @throws OryxError `training_failed` */
-export function checkLoss(loss: number): void {
-  if (Number.isFinite(loss)) return;
-  const remedy = "lower the learning rate, or go back to a snapshot";
-  throw new OryxError("training_failed", `the loss is ${loss}`, remedy);
 }

@@ -7,10 +7,10 @@ import { connect } from "../model/oryx.ts";
 import { oryxViT, PATCH } from "../model/vit.ts";
 import { embedding } from "../nn/layers.ts";
 import { Params } from "../nn/params.ts";
+import { TOWER } from "../weights/tower.ts";
 import { factorNames } from "./lora.ts";
 import { crossEntropy } from "./loss.ts";
 import type { Parameters } from "./parameters.ts";
-import { TOWER } from "./selection.ts";
 
 /**
  * The model as a chain of links, each a graph over parameters that are its inputs: pixels -> tower -> features ->

@@ -1,15 +1,12 @@
 import { OryxError, quote } from "../core/errors.ts";
+import { isConnector } from "../weights/expected.ts";
+import { TOWER } from "../weights/tower.ts";
 import { PARTS, type Part } from "./arena.ts";
-
-/** How a checkpoint that holds the vision tower too names its tensors. */
-export const TOWER = "model.vision_tower.vision_tower";
-
-const CONNECTOR = /^model\.(vision_resampler|mm_projector)\./;
 
 /** To which link of the chain a parameter belongs, by its full name. */
 export function partOf(name: string): Part {
   if (name.startsWith(`${TOWER}.`)) return "tower";
-  return CONNECTOR.test(name) ? "connector" : "language";
+  return isConnector(name) ? "connector" : "language";
 }
 
 /**

@@ -12,9 +12,9 @@ import { languageInputs, microBatches, type Sequence, sequenceOf } from "./batch
 import { inLanes } from "./lanes.ts";
 import { AdamW, type AdamWOptions, DEFAULT_ADAMW } from "./optimiser.ts";
 import type { Parameters } from "./parameters.ts";
-import { backwardPasses, sharesOf } from "./passes.ts";
+import { backwardPasses, learntShares } from "./passes.ts";
 import { type PicturePlan, type PictureRun, pixelsOf, planPictures } from "./pictures.ts";
-import { checkLoss, Profile } from "./profile.ts";
+import { Profile } from "./profile.ts";
 import {
   connectorBackward,
   connectorForward,
@@ -110,7 +110,7 @@ export class Trainer {
     this.#runtime = runtime;
     this.#sums = sums;
     const shapes = parameters.names().map((name) => [name, parameters.tensor(name).shape] as const);
-    this.#backward = backwardPasses(sharesOf(shapes, (name) => parameters.trained.has(name)));
+    this.#backward = backwardPasses(learntShares(shapes, (name) => parameters.trained.has(name)));
     this.#limits = { tokens: tokensPerRun, patches: patchesPerRun, lanes };
   }
 
@@ -370,4 +370,11 @@ function sizes({ height, width, k }: PictureRun): Record<"rows" | "columns" | "k
     data: BigInt64Array.of(BigInt(value)),
   });
   return { rows: size(height / k), columns: size(width / k), k: size(k) };
+}
+
+/** @throws OryxError `training_failed` */
+function checkLoss(loss: number): void {
+  if (Number.isFinite(loss)) return;
+  const remedy = "lower the learning rate, or go back to a snapshot";
+  throw new OryxError("training_failed", `the loss is ${loss}`, remedy);
 }

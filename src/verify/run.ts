@@ -5,7 +5,7 @@ import type { VisionEncoder } from "../engine/encoder.ts";
 import { type OpenedMedia, type PlannedMedia, planMedia } from "../engine/media.ts";
 import { Sampler } from "../engine/sampler.ts";
 import { type Stretch, sequenceLength } from "../engine/sequence.ts";
-import { DEFAULT_COMPRESSION, type Modality, viewsOf } from "../model/visual.ts";
+import { DEFAULT_COMPRESSION, type Modality, PAPER, visualShape } from "../model/visual.ts";
 import { openMedia } from "../node/media.ts";
 import { conversationPrompt, type PromptStyle, type PromptToken, userMessage } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -145,11 +145,15 @@ function planCase(opened: OpenedMedia, modality: Modality, files: number): Plann
   const k = DEFAULT_COMPRESSION[modality];
   const maxFrames = Math.max(files, FRAMES[modality]);
   const { plan } = planMedia(opened, { compress: k, maxFrames });
-  return { opened, plan: { ...plan, modality }, shape: { modality, k, views: viewsOf(source, modality, k) } };
+  return { opened, plan: { ...plan, modality }, shape: visualShape(source, modality) };
 }
 
 /** Frames that are taken of a video file, the paper's; of a list, all are. */
-const FRAMES: Readonly<Record<Modality, number>> = { image: 1, video: 64, video_long: 256 };
+const FRAMES: Readonly<Record<Modality, number>> = {
+  image: 1,
+  video: PAPER.videoFrames,
+  video_long: PAPER.longFrames,
+};
 
 /** Keeps what the reference kept of pictures that were just encoded. */
 function samplePictures(

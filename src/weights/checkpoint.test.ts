@@ -10,7 +10,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { loadFloat32 } from "./files.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { writeSafetensors } from "./safetensors-write.ts";
-import { readTorch } from "./torch.ts";
+import { readTowerFile } from "./tower.ts";
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
 const QWEN = fixture("oryx-qwen-tiny");
@@ -140,11 +140,11 @@ describe("openCheckpoint on the fixtures", () => {
 });
 
 describe("openCheckpoint finds the vision tower", () => {
-  const tower = () => readTorch(join(QWEN, "oryx_vit.pth"));
+  const tower = () => readTowerFile(join(QWEN, "oryx_vit.pth"));
 
   it("inside the model's own file, with parts that nothing uses", async () => {
     await copyOf(LLAMA);
-    const own = await readTorch(join(dir, "oryx_vit.pth"));
+    const own = await readTowerFile(join(dir, "oryx_vit.pth"));
     const unused: StoredTensor = { dtype: "f32", shape: [1], bytes: new Uint8Array(4) };
     await editWeights("model.safetensors", (tensors) => {
       for (const [name, tensor] of own) tensors.set(`model.vision_tower.vision_tower.${name}`, tensor);
@@ -364,7 +364,7 @@ describe("openCheckpoint refuses", () => {
 
   async function spoilTower(change: (tensors: Map<string, StoredTensor>) => void): Promise<void> {
     await copyOf(QWEN);
-    const tensors = await readTorch(join(dir, "oryx_vit.pth"));
+    const tensors = await readTowerFile(join(dir, "oryx_vit.pth"));
     change(tensors);
     await writeSafetensors(join(dir, "oryx_vit.safetensors"), tensors);
     await rm(join(dir, "oryx_vit.pth"));

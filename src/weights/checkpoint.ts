@@ -14,6 +14,7 @@ import { isConverted, type Manifest, readConverted } from "./converted.ts";
 import { expectedLanguageTensors, expectTensors } from "./expected.ts";
 import { malformed } from "./faults.ts";
 import { isFile, readJsonObject } from "./files.ts";
+import { EMBEDDING, HEAD } from "./forms.ts";
 import { isObject, type JsonObject } from "./json.ts";
 import { asMatrices, partsOf } from "./quantised.ts";
 import { readSafetensors } from "./safetensors.ts";
@@ -49,8 +50,6 @@ export interface CheckpointOptions {
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 const QUERY_PROJECTOR = "model.vision_resampler.vlm_query_projector.weight";
-const EMBEDDING = "model.embed_tokens.weight";
-const HEAD = "lm_head.weight";
 const SMALL_JSON = { maxValues: 100_000, maxTextBytes: LIMITS.configBytes };
 const INDEX_JSON = { maxValues: 10 * LIMITS.tensorsPerFile, maxTextBytes: LIMITS.jsonTextBytes };
 const INDEX_BYTES = LIMITS.jsonTextBytes;

@@ -3,12 +3,16 @@ import { OryxError, quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import type { OryxConfig } from "../model/config.ts";
 import { PATCH, type VisionShape } from "../model/vit.ts";
+import { EMBEDDING, HEAD } from "./forms.ts";
 
 /** Shapes by tensor name. */
 export type ExpectedTensors = Map<string, readonly number[]>;
 
 const FLOATS: readonly DType[] = ["f32", "bf16", "f16", "f64"];
 const NAMES_SHOWN = 10;
+
+/** Whether a tensor belongs to the compressor or the projector. */
+export const isConnector = (name: string): boolean => /^model\.(vision_resampler|mm_projector)\./.test(name);
 
 /**
  * Names and shapes of everything but the vision tower: language model, compressor, projector.
@@ -18,10 +22,10 @@ export function expectedLanguageTensors(config: OryxConfig, compressorWidth: num
   const { hiddenSize, layers, vocabSize, tiedEmbeddings } = config.language;
   const tower = config.vision.hiddenSize;
   const expected: ExpectedTensors = new Map();
-  expected.set("model.embed_tokens.weight", [vocabSize, hiddenSize]);
+  expected.set(EMBEDDING, [vocabSize, hiddenSize]);
   for (let n = 0; n < layers; n++) addDecoderLayer(expected, `model.layers.${n}`, config);
   expected.set("model.norm.weight", [hiddenSize]);
-  if (!tiedEmbeddings) expected.set("lm_head.weight", [vocabSize, hiddenSize]);
+  if (!tiedEmbeddings) expected.set(HEAD, [vocabSize, hiddenSize]);
   addLinear(expected, "model.vision_resampler.vlm_query_projector", compressorWidth, tower);
   addLinear(expected, "model.vision_resampler.vlm_key_projector", compressorWidth, tower);
   addLinear(expected, "model.mm_projector.proj.0", hiddenSize, tower);

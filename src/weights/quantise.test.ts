@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { quantiseInt4, quantiseInt8 } from "../../test/support/quantise.ts";
 import { Random } from "../core/random.ts";
-import { INT4_BLOCKS, type Int4Block, quantiseInt4, quantiseInt8 } from "./quantise.ts";
+import { INT4_BLOCKS, type Int4Block } from "./quantise.ts";
 
 function normal(seed: number, count: number, scale: number): Float32Array {
   const random = new Random(seed);

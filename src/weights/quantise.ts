@@ -23,22 +23,6 @@ export function relativeError({ lost, all }: Rounding): number {
   return all === 0 ? 0 : Math.sqrt(Math.max(0, lost) / all);
 }
 
-export interface Int4Matrix {
-  /** u8 [rows, columns / 2]: two weights a byte, the first in the low nibble; 8 is zero. */
-  packed: Uint8Array;
-  /** f32 [rows, columns / block] */
-  scales: Float32Array;
-  /** See {@link relativeError}. */
-  error: number;
-}
-
-/** @param values f32 [rows, columns], columns a multiple of the block */
-export function quantiseInt4(values: Float32Array, block: Int4Block = INT4_BLOCK): Int4Matrix {
-  const packed = new Uint8Array(values.length / 2);
-  const scales = new Float32Array(values.length / block);
-  return { packed, scales, error: relativeError(packInt4(values, packed, scales, block)) };
-}
-
 /**
  * Where a block's weight farthest from zero may come to lie, in steps below zero. What lies beyond -8 is cut off to -8
  * for the sake of finer steps for all the others: of many weights one is an outlier, of 32 seldom so far that it pays.
@@ -144,22 +128,6 @@ function packBlock(
 function nibble(steps: number): number {
   // Cutting off what follows the point rounds to nearest, and what lies below -8.5 up to 0. The far end can be too much.
   return Math.min(15, (steps + 8.5) | 0);
-}
-
-export interface Int8Matrix {
-  /** i8 [columns, rows]: transposed, as the kernel reads it. */
-  values: Int8Array;
-  /** f32 [rows] */
-  scales: Float32Array;
-  /** See {@link relativeError}. */
-  error: number;
-}
-
-/** @param values f32 [rows, columns] */
-export function quantiseInt8(values: Float32Array, rows: number): Int8Matrix {
-  const out = new Int8Array(values.length);
-  const scales = new Float32Array(rows);
-  return { values: out, scales, error: relativeError(roundInt8(values, 0, out, scales)) };
 }
 
 /** Rows that are transposed together: each column of them is a cache line of the result. */

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { memorySource } from "../../test/support/memory-source.ts";
 import { concat, littleEndian, safetensorsFile, utf8 } from "../../test/support/weight-files.ts";
 import { DTYPE_BYTES, type DType } from "../core/dtype.ts";
 import { OryxError } from "../core/errors.ts";
@@ -11,7 +12,6 @@ import type { StoredTensor } from "../core/tensor.ts";
 import { loadTensor } from "./files.ts";
 import { readSafetensors, readSafetensorsFrom } from "./safetensors.ts";
 import { writeSafetensors } from "./safetensors-write.ts";
-import { memorySource } from "./source.ts";
 import { asStored } from "./stored.ts";
 
 const read = (bytes: Uint8Array) => readSafetensorsFrom(memorySource("a.safetensors", bytes));

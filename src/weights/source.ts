@@ -14,9 +14,3 @@ export interface ByteSource {
   /** The same range, unread, as a stored tensor refers to it. */
   at(offset: number, length: number): FileRange | Uint8Array;
 }
-
-/** Bytes in memory as a source. */
-export function memorySource(name: string, bytes: Uint8Array): ByteSource {
-  const at = (offset: number, length: number) => bytes.subarray(offset, offset + length);
-  return { name, size: bytes.length, at, read: async (offset, length) => at(offset, length) };
-}

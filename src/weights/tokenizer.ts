@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import { LIMITS } from "../core/limits.ts";
+import { endIds } from "../model/config.ts";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import { isFile, readJsonObject } from "./files.ts";
 
 /** A value of tokenizer.json is a token, an id or part of a merge: three for each of the most that it may have. */
@@ -16,4 +18,12 @@ export async function openTokenizer(dir: string): Promise<Tokenizer> {
   const configName = "tokenizer_config.json";
   const config = (await isFile(join(dir, configName))) ? await read(configName) : {};
   return createTokenizer(await read("tokenizer.json"), config);
+}
+
+/** Ids that end an answer: the model's own end tokens, and a turn's end, whatever the folder says. */
+export function stopIds(
+  { config, generation }: Pick<Checkpoint, "config" | "generation">,
+  tokenizer: Tokenizer,
+): ReadonlySet<number> {
+  return new Set([...endIds(config, generation), tokenizer.special("<|im_end|>")]);
 }

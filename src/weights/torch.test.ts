@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { memorySource } from "../../test/support/memory-source.ts";
 import {
   concat,
   littleEndian,
@@ -13,7 +14,6 @@ import {
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { loadTensor } from "./files.ts";
-import { memorySource } from "./source.ts";
 import { readTorchFrom } from "./torch.ts";
 
 const read = (bytes: Uint8Array) => readTorchFrom(memorySource("a.pth", bytes));
@@ -155,7 +155,7 @@ async function errorOf(bytes: Uint8Array): Promise<OryxError> {
   return error;
 }
 
-describe("readTorch refuses", () => {
+describe("readTorchFrom refuses", () => {
   it.each(MALFORMED_ZIPS)("%s", async (_, bytes, code = "weights_malformed") => {
     expect((await errorOf(bytes)).code).toBe(code);
   });
@@ -180,7 +180,7 @@ describe("readTorch refuses", () => {
   });
 });
 
-describe("readTorch accepts", () => {
+describe("readTorchFrom accepts", () => {
   const values = [1, 2, 3, 4, 5, 6];
   const valuesOf = async (bytes: Uint8Array, name = "w") => {
     const stored = (await read(bytes)).get(name);
@@ -254,7 +254,7 @@ describe("readTorch accepts", () => {
   });
 });
 
-describe("readTorch on damaged files", () => {
+describe("readTorchFrom on damaged files", () => {
   async function expectSound(bytes: Uint8Array): Promise<void> {
     try {
       for (const stored of (await read(bytes)).values()) await loadTensor(stored);

@@ -3,7 +3,6 @@ import { quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { elementCount, type StoredTensor } from "../core/tensor.ts";
 import { malformed, unsupported } from "./faults.ts";
-import { withFile } from "./files.ts";
 import {
   type PickleDict,
   PickleError,
@@ -40,13 +39,8 @@ const PARALLEL_READS = 32;
  * storage. Only the pickle and the members' headers are read. Entries of the state dict that are not tensors are
  * left out.
  * @throws OryxError `weights_malformed`; `weights_unsupported` for the format before 1.6, compressed or encrypted
- *   members, big endian; `model_missing`
+ *   members, big endian
  */
-export function readTorch(path: string): Promise<Map<string, StoredTensor>> {
-  return withFile(path, readTorchFrom);
-}
-
-/** {@link readTorch} for bytes that lie anywhere. */
 export async function readTorchFrom(source: ByteSource): Promise<Map<string, StoredTensor>> {
   await checkKind(source);
   const members = await readZip(source);

@@ -8,8 +8,9 @@ import { isFile, withFile } from "./files.ts";
 import { readSafetensorsFrom } from "./safetensors.ts";
 import { readTorchFrom } from "./torch.ts";
 
-/** How the vision tower's tensors are called inside a language model's files. */
-const INSIDE = "model.vision_tower.vision_tower.";
+/** How a checkpoint that holds the vision tower too names it. */
+export const TOWER = "model.vision_tower.vision_tower";
+const INSIDE = `${TOWER}.`;
 
 /** Parts of SigLIP behind the last block, which the model does not use but published files have. */
 const UNUSED = /^(norm|fc_norm|attn_pool|head)\./;
@@ -60,7 +61,7 @@ export async function findTower(
 export async function readTowerFile(path: string): Promise<Map<string, StoredTensor>> {
   const tensors = await withFile(path, async (source) => {
     const first = await source.read(0, Math.min(2, source.size));
-    // A safetensors file begins with its header's length; 0x80 begins a bare pickle, of which readTorch complains.
+    // A safetensors file begins with its header's length; 0x80 begins a bare pickle, of which readTorchFrom complains.
     const isTorch = (first[0] === 0x50 && first[1] === 0x4b) || /\.(pth|pt|bin)$/.test(path);
     return isTorch ? readTorchFrom(source) : readSafetensorsFrom(source);
   });

@@ -1,37 +1,37 @@
 import { describe, expect, it } from "vitest";
 import type { RgbImage } from "../media/media.ts";
 import { COLOURS } from "./language.ts";
-import { drawNeedleCards, drawNeedleScenes, MOST_DISTRACTORS } from "./needle-film.ts";
+import { drawNeedleScenes, MOST_DISTRACTORS, needleCards } from "./needle-film.ts";
 
 const single = { variant: "single", distractors: 0, heldOut: false } as const;
 
 describe("cards to hide", () => {
   it("are the same for the same seed, and others for another", async () => {
-    const [one, same, other] = [
-      await drawNeedleCards(5, single),
-      await drawNeedleCards(5, single),
-      await drawNeedleCards(6, single),
-    ];
-    const { data } = one.cards[0] as RgbImage;
-    expect(same.questions).toEqual(one.questions);
-    expect(Buffer.from(data).equals(same.cards[0]?.data as Uint8Array)).toBe(true);
-    expect(Buffer.from(data).equals(other.cards[0]?.data as Uint8Array)).toBe(false);
+    expect(needleCards(5, single).questions).toEqual(needleCards(5, single).questions);
+    const drawn = async (seed: number) => {
+      const [card] = await needleCards(seed, single).draw();
+      return Buffer.from((card as RgbImage).data);
+    };
+    const one = await drawn(5);
+    expect(one.equals(await drawn(5))).toBe(true);
+    expect(one.equals(await drawn(6))).toBe(false);
   });
 
   it("have the size of the film of their seed, or the size that is asked for", async () => {
     for (const seed of [1, 2, 3]) {
-      const { cards, size } = await drawNeedleCards(seed, single);
+      const { draw, size } = needleCards(seed, single);
+      const cards = await draw();
       expect(size).toEqual(drawNeedleScenes(seed, 16, false).size);
       expect(cards).toHaveLength(1);
       expect(cards[0]).toMatchObject(size);
     }
-    const large = await drawNeedleCards(1, { ...single, size: { width: 320, height: 180 } });
-    expect(large.cards[0]).toMatchObject({ width: 320, height: 180 });
+    const [large] = await needleCards(1, { ...single, size: { width: 320, height: 180 } }).draw();
+    expect(large).toMatchObject({ width: 320, height: 180 });
   });
 
-  it("are asked about by what only the card tells", async () => {
+  it("are asked about by what only the card tells", () => {
     for (let seed = 0; seed < 30; seed++) {
-      const { questions } = await drawNeedleCards(seed, single);
+      const { questions } = needleCards(seed, single);
       expect(questions).toHaveLength(1);
       expect(COLOURS).not.toContain(questions[0]?.answer);
       expect(questions[0]?.question).toMatch(/card/);
@@ -39,19 +39,22 @@ describe("cards to hide", () => {
   });
 
   it("are two that must both be read, or as many as are counted", async () => {
-    const two = await drawNeedleCards(3, { ...single, variant: "two", distractors: 3 });
-    expect([two.cards.length, two.distractors.length, two.questions.length]).toEqual([2, 3, 2]);
+    const two = needleCards(3, { ...single, variant: "two", distractors: 3 });
+    expect([two.asked, (await two.draw()).length, two.questions.length]).toEqual([2, 5, 2]);
     expect(new Set(two.questions.map(({ question }) => question)).size).toBe(2);
-    const counted = await Promise.all(
-      Array.from({ length: 12 }, (_, seed) => drawNeedleCards(seed, { ...single, variant: "count" })),
+    const counted = Array.from({ length: 12 }, (_, seed) =>
+      needleCards(seed, { ...single, variant: "count" }),
     );
     const words = ["zero", "one", "two", "three"];
-    for (const { cards, questions } of counted) expect(questions[0]?.answer).toBe(words[cards.length]);
-    expect(new Set(counted.map(({ cards }) => cards.length))).toEqual(new Set([1, 2, 3]));
+    for (const { asked, questions, draw } of counted) {
+      expect(questions[0]?.answer).toBe(words[asked]);
+      expect(await draw()).toHaveLength(asked);
+    }
+    expect(new Set(counted.map(({ asked }) => asked))).toEqual(new Set([1, 2, 3]));
   });
 
-  it("are named by their colour when others are hidden too", async () => {
-    const { questions } = await drawNeedleCards(4, { ...single, distractors: MOST_DISTRACTORS });
+  it("are named by their colour when others are hidden too", () => {
+    const { questions } = needleCards(4, { ...single, distractors: MOST_DISTRACTORS });
     expect(questions[0]?.question).toMatch(new RegExp(`on the (${COLOURS.join("|")}) card`));
   });
 
@@ -61,10 +64,9 @@ describe("cards to hide", () => {
     [{ distractors: 1, variant: "count" as const }, 0],
     [{}, -1],
     [{}, 2 ** 30],
-  ])("are refused as %o of seed %d", async (options, seed) => {
-    await expect(drawNeedleCards(seed, { ...single, ...options })).rejects.toMatchObject({
-      code: "bad_option",
-    });
+  ])("are refused as %o of seed %d", (options, seed) => {
+    const refused = expect.objectContaining({ code: "bad_option" });
+    expect(() => needleCards(seed, { ...single, ...options })).toThrow(refused);
   });
 });
 

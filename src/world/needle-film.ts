@@ -26,11 +26,12 @@ export interface NeedleCardOptions {
 /** Cards with what is asked about them. */
 export interface NeedleCards {
   size: Size;
-  /** Those that are asked about. */
-  cards: RgbImage[];
-  distractors: RgbImage[];
+  /** Cards that are asked about. */
+  asked: number;
   /** All of them are to be answered. */
   questions: { question: string; answer: string }[];
+  /** Draws the cards: those that are asked about, then the distractors. */
+  draw: () => Promise<RgbImage[]>;
 }
 
 /** Each card needs a colour of its own, so that a question can name it. */
@@ -40,7 +41,7 @@ export const MOST_DISTRACTORS = COLOURS.length - 2;
  * Cards as long films of the world have them. The same seed and options give the same bytes.
  * @throws OryxError `bad_option`
  */
-export async function drawNeedleCards(seed: number, options: NeedleCardOptions): Promise<NeedleCards> {
+export function needleCards(seed: number, options: NeedleCardOptions): NeedleCards {
   const { variant, distractors, heldOut } = options;
   if (!Number.isInteger(distractors) || distractors < 0 || distractors > MOST_DISTRACTORS) {
     const problem = `${distractors} distractors`;
@@ -63,18 +64,11 @@ export async function drawNeedleCards(seed: number, options: NeedleCardOptions):
   const noise = dice.whole(0, 4);
   const noiseSeed = dice.seed();
   // One call for each: pictures of one call that look alike share their noise.
-  const drawn = await Promise.all(
-    pictures.map(
-      async (marks, i) =>
-        (await render({ size: sight.size, pictures: [marks], noise, shown: [] }, 1, noiseSeed + i))[0],
-    ),
-  );
-  return {
-    size: sight.size,
-    cards: drawn.slice(0, asked) as RgbImage[],
-    distractors: drawn.slice(asked) as RgbImage[],
-    questions,
-  };
+  const one = async (marks: string, i: number) =>
+    (
+      await render({ size: sight.size, pictures: [marks], noise, shown: [] }, 1, noiseSeed + i)
+    )[0] as RgbImage;
+  return { size: sight.size, asked, questions, draw: () => Promise.all(pictures.map(one)) };
 }
 
 /** Only what nobody can tell without the card: its colour could be guessed once in eight times. */

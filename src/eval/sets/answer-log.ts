@@ -83,16 +83,25 @@ export class AnswerLog {
     return new AnswerLog(log, answers);
   }
 
-  /** The answer to this question, if there is one; a question that was changed has none. */
-  given(question: SetQuestion): Given | undefined {
+  /**
+   * The answer to this question, if there is one; a question that was changed, or whose media were, has none.
+   * @param media what they are now, see `stateOf`
+   */
+  given(question: SetQuestion, media: string): Given | undefined {
     const found = this.#answers.get(question.id);
-    return found?.question === hashOf(question) ? found.given : undefined;
+    return found?.question === hashOf(question, media) ? found.given : undefined;
   }
 
   /** Notes an answer; when this returns, it would survive a loss of power. @throws OryxError `disk` */
-  note(question: SetQuestion, given: Given, score: Readonly<Record<string, unknown>>): Promise<void> {
+  note(
+    question: SetQuestion,
+    media: string,
+    given: Given,
+    score: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
     const { id, categories } = question;
-    return this.#log.append(JSON.stringify({ id, question: hashOf(question), given, ...score, categories }));
+    const line = { id, question: hashOf(question, media), given, ...score, categories };
+    return this.#log.append(JSON.stringify(line));
   }
 
   close(): Promise<void> {
@@ -121,12 +130,12 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Tells a question from another one with the same id. */
-function hashOf(question: SetQuestion): string {
+/** Tells a question from another one with the same id, or about other media. */
+function hashOf(question: SetQuestion, state: string): string {
   const { media, text } = question;
   const options = question.kind === "choice" ? question.options : undefined;
   return createHash("sha256")
-    .update(JSON.stringify([media, text, options]))
+    .update(JSON.stringify([media, state, text, options]))
     .digest("hex")
     .slice(0, 16);
 }

@@ -106,7 +106,7 @@ describe("evaluateSet", () => {
 
   it("passes on the stretch that is meant, unless the video was cut to it", async () => {
     const part = { fromS: 1, toS: 2 };
-    const media = [{ name: "v1", part }];
+    const media = [{ name: "v1", part, cutFolder: "_segment" }];
     const one = [{ ...(questions[0] as SetQuestion), media }];
     const at = async (path: string) => {
       let got: unknown;
@@ -118,6 +118,7 @@ describe("evaluateSet", () => {
       return got;
     };
     expect(await at("/m/star/Charades/v1.mp4")).toEqual(part);
+    expect(await at("/m/star_segment/Charades/v1.mp4")).toEqual(part);
     expect(await at("/m/star/Charades_segment/v1.mp4")).toBeUndefined();
   });
 
@@ -196,11 +197,12 @@ describe("a log of answers", () => {
   it("is not taken when a question was changed", async () => {
     const log = await AnswerLog.open(join(dir, "changed.jsonl"), settings);
     const [question] = questions as [SetQuestion];
-    await log.note(question, given(0), {});
+    await log.note(question, "10 bytes", given(0), {});
     await log.close();
     const again = await AnswerLog.open(join(dir, "changed.jsonl"), settings);
-    expect(again.given(question)).toEqual(given(0));
-    expect(again.given({ ...question, text: "Which other?" })).toBeUndefined();
+    expect(again.given(question, "10 bytes")).toEqual(given(0));
+    expect(again.given({ ...question, text: "Which other?" }, "10 bytes")).toBeUndefined();
+    expect(again.given(question, "11 bytes")).toBeUndefined();
     await again.close();
   });
 

@@ -1,8 +1,9 @@
+import { basename, dirname } from "node:path";
 import { OryxError, throwIfAborted } from "../../core/errors.ts";
 import type { MediaItem } from "../../engine/request.ts";
 import type { AnswerLog } from "./answer-log.ts";
 import type { Given, SetAnswerer } from "./ask.ts";
-import { mediaItem } from "./media-files.ts";
+import { mediaItem, stateOf } from "./media-files.ts";
 import { mediaOf, type ReadyQuestion, type SetPlan } from "./plan.ts";
 import { type AnsweredQuestion, measuresOf, type ScoreRow, scoreRows } from "./scores.ts";
 
@@ -57,12 +58,13 @@ export async function evaluateSet(
   let resumed = 0;
   for (const ready of asked) {
     const { question } = ready;
-    const before = log?.given(question);
+    const noted = log && { log, media: await stateOf(ready.media) };
+    const before = noted?.log.given(question, noted.media);
     if (before !== undefined) resumed++;
     const done = answered.length + failed.length;
     onProgress?.({ done, answered: done - resumed, total: asked.length, id: question.id });
     try {
-      const given = before ?? (await giveAndNote(ready, answer, log, signal));
+      const given = before ?? (await giveAndNote(ready, answer, noted, signal));
       answered.push({ question, media: mediaOf(ready), given });
     } catch (error) {
       if (!(error instanceof OryxError) || !OF_ONE_QUESTION.test(error.code)) throw error;
@@ -77,7 +79,7 @@ export async function evaluateSet(
 async function giveAndNote(
   { question, media }: ReadyQuestion,
   answer: SetAnswerer,
-  log: AnswerLog | undefined,
+  noted: { log: AnswerLog; media: string } | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Given> {
   throwIfAborted(signal);
@@ -86,13 +88,17 @@ async function giveAndNote(
     items.push(await mediaItem(file, question.media[i] ?? { name: file.path }));
   }
   const part = question.media.find((name) => name.part !== undefined)?.part;
-  const isCut = media.some(({ path }) => CUT.test(path));
+  const isCut = media.some(({ path }, i) => isIn(question.media[i]?.cutFolder, path));
   const given = await answer(question, items, { ...(part && !isCut && { part }), signal });
   const right =
     question.kind === "choice" ? { right: question.right ?? null } : { answers: question.answers };
-  await log?.note(question, given, { ...right, score: measuresOf(question, given) ?? null });
+  await noted?.log.note(question, noted.media, given, {
+    ...right,
+    score: measuresOf(question, given) ?? null,
+  });
   return given;
 }
 
-/** MVBench's videos were cut to the questions' stretches later; such folders are called `..._segment`. */
-const CUT = /_segment[\\/]/;
+/** Whether a file's folder has a name with that ending. */
+const isIn = (ending: string | undefined, path: string): boolean =>
+  ending !== undefined && basename(dirname(path)).endsWith(ending);

@@ -2,8 +2,6 @@ import { OryxError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { isObject, type Json, type JsonObject } from "../../weights/json.ts";
 
-const LONGEST_NAME = 4096;
-
 /** One record of a file of questions, of which nothing is known yet. What it lacks is told with its place. */
 export class Fields {
   /** The key under which it stands, in a file that is one object. */
@@ -42,7 +40,7 @@ export class Fields {
   /** A short text, as names and ids are. */
   name(...names: readonly string[]): string {
     const value = this.text(...names);
-    if (value.length <= LONGEST_NAME && !value.includes("\0")) return value;
+    if (value.length <= LIMITS.nameChars && !value.includes("\0")) return value;
     return this.fail(`its ${names[0]} is too long for a name`);
   }
 

@@ -150,7 +150,8 @@ const MVBENCH: Layout = {
     const question = candidatesOrOpen(record, around, around.file);
     const [media] = question.media;
     const folder = MVBENCH_FOLDERS[around.file];
-    const found = { ...(media as MediaName), fps: MVBENCH_FPS, ...partOf(record, "start", "end") };
+    const part = { ...partOf(record, "start", "end"), cutFolder: "_segment" };
+    const found = { ...(media as MediaName), fps: MVBENCH_FPS, ...part };
     return [{ ...question, media: [folder === undefined ? found : { ...found, folder }] }];
   },
 };

@@ -1,5 +1,5 @@
 import type { Dirent } from "node:fs";
-import { opendir, readdir } from "node:fs/promises";
+import { opendir, readdir, stat } from "node:fs/promises";
 import { basename, extname, join, relative, resolve, sep } from "node:path";
 import { OryxError, throwIfAborted } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
@@ -18,7 +18,6 @@ export type MediaFiles = ReadonlyMap<string, FoundMedia | "several">;
 
 const EXTENSIONS = ["mp4", "mkv", "webm", "mov", "m4v", "avi", "gif", "jpg", "jpeg", "png", "webp", "avif"];
 const PICTURE = /\.(jpe?g|png|webp|avif)$/i;
-const DEEPEST = 12;
 
 /** Names one medium of a question: the same name in two sources is two media. */
 export const mediaKey = ({ name, folder }: MediaName): string => `${folder ?? ""}\0${name}`;
@@ -54,6 +53,18 @@ export async function mediaItem({ path, isFolder }: FoundMedia, { fps = 1 }: Med
   return { name: path, frames: pictures.map((source, i) => ({ source, timeS: i / fps })) };
 }
 
+/** What tells media from others of the same names, and from what they were before: sizes and times of change. */
+export async function stateOf(media: readonly FoundMedia[]): Promise<string> {
+  const files = await Promise.all(
+    media.map(async ({ path, isFolder }) => (isFolder ? await picturesOf(path).catch(() => []) : [path])),
+  );
+  const states = files.flat().map(async (path) => {
+    const found = await stat(path, { bigint: true }).catch(() => undefined); // what is gone says so when it is opened
+    return found && `${found.size} ${found.mtimeNs}`;
+  });
+  return (await Promise.all(states)).join();
+}
+
 /** The last part of a path, without what follows its last point if that is an extension of media. */
 const stemOf = (name: string): string => {
   const last = lastOf(name);
@@ -79,7 +90,8 @@ async function walk(root: string, wanted: Map<string, Set<string>>, signal?: Abo
       const isMedia = isFolder || EXTENSIONS.includes(extname(entry.name).slice(1).toLowerCase());
       const place = isFolder ? `${join(path, entry.name)}${sep}` : join(path, entry.name);
       if (isMedia) for (const key of [entry.name, stemOf(entry.name)]) wanted.get(key)?.add(place);
-      if (isFolder && depth < DEEPEST) folders.push({ path: join(path, entry.name), depth: depth + 1 });
+      if (isFolder && depth < LIMITS.mediaFolderDepth)
+        folders.push({ path: join(path, entry.name), depth: depth + 1 });
     }
   }
 }

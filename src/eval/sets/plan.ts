@@ -90,12 +90,12 @@ function shuffled<T>(items: readonly T[], seed: number): T[] {
   return all;
 }
 
-/** @param lines what was found, for the message. @throws OryxError `questions_invalid` when nothing would be asked */
-export function requireQuestions({ asked, missing, unlabelled }: SetPlan, lines: readonly string[]): void {
+/** @param leftOut what was left out, for the message. @throws OryxError `questions_invalid` when nothing would be asked */
+export function requireQuestions({ asked, missing, unlabelled }: SetPlan, leftOut: readonly string[]): void {
   if (asked.length > 0) return;
   const remedy =
     missing.length > 0 || unlabelled === 0
       ? "name the folder of its media with --media"
       : "give --unscored to ask nevertheless";
-  throw new OryxError("questions_invalid", `there is nothing to ask: ${lines.slice(2).join("; ")}`, remedy);
+  throw new OryxError("questions_invalid", `there is nothing to ask: ${leftOut.join("; ")}`, remedy);
 }

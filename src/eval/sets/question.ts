@@ -35,6 +35,8 @@ export interface MediaName {
   folder?: string;
   /** The stretch of the video that the question is about, in seconds. */
   part?: { fromS: number; toS: number };
+  /** How the names of folders end whose videos were cut to that stretch already. */
+  cutFolder?: string;
   /** Pictures a second, for a video that may lie there as a folder of pictures. */
   fps?: number;
 }

@@ -50,7 +50,10 @@ export async function readQuestions(path: string, format?: string): Promise<Ques
 }
 
 async function questionFiles(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter((name) => QUESTION_FILE.test(name));
+  const entries = await readdir(folder).catch((cause: unknown) => {
+    throw invalid(`${shortened(folder)} cannot be read`, "check its permissions", cause);
+  });
+  const names = entries.filter((name) => QUESTION_FILE.test(name));
   if (names.length > 0 && names.length <= LIMITS.questionFiles) {
     return names.sort().map((name) => join(folder, name));
   }
@@ -103,4 +106,5 @@ function unknown(path: string, format: string | undefined): OryxError {
   return invalid(`${shortened(path)}: ${what}`, `say which it is with --format: ${names}`);
 }
 
-const invalid = (problem: string, remedy: string) => new OryxError("questions_invalid", problem, remedy);
+const invalid = (problem: string, remedy: string, cause?: unknown) =>
+  new OryxError("questions_invalid", problem, remedy, { cause });

@@ -48,10 +48,16 @@ export function planLines(set: QuestionSet, plan: SetPlan, mediaFolder: string):
     ...(choices > 0 ? [`${choices} multiple choice`] : []),
     ...(open > 0 ? [`${open} open`] : []),
   ];
-  const lines = [
+  return [
     `${titles}: ${set.questions.length} questions in ${set.files.length} ${set.files.length === 1 ? "file" : "files"}`,
     `asked: ${plan.asked.length}${kinds.length > 0 ? ` (${kinds.join(", ")})` : ""} about ${plan.media} media`,
+    ...leftOutLines(set, plan, mediaFolder),
   ];
+}
+
+/** Sentences about what will not be asked, and why. */
+export function leftOutLines(set: QuestionSet, plan: SetPlan, mediaFolder: string): string[] {
+  const lines: string[] = [];
   if (set.leftOut.length > 0) lines.push(`files without questions: ${few(set.leftOut)}`);
   if (plan.unlabelled > 0) lines.push(`left out, as their answers are not known: ${plan.unlabelled}`);
   for (const why of ["missing", "several"] as const) {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { OryxError } from "../../core/errors.ts";
+import { LIMITS } from "../../core/limits.ts";
 import type { Device, Runtime, RuntimeModel, RuntimeOptions, Session } from "../session.ts";
 import { installedLibrary } from "./library.ts";
 import { releaseMappedPages, returnFreedMemory } from "./memory.ts";
@@ -29,8 +30,12 @@ const ALL_OPTIMISATIONS = 99;
  */
 export async function createNodeRuntime(options: NodeRuntimeOptions = {}): Promise<Runtime> {
   const { device = "cpu", threads = physicalCores(), libraryPath = installedLibrary() } = options;
-  if (!Number.isInteger(threads) || threads < 1 || threads > 1024) {
-    throw new OryxError("bad_option", `threads is ${threads}`, "give a whole number from 1 to 1024");
+  if (!Number.isInteger(threads) || threads < 1 || threads > LIMITS.threads) {
+    throw new OryxError(
+      "bad_option",
+      `threads is ${threads}`,
+      `give a whole number from 1 to ${LIMITS.threads}`,
+    );
   }
   const runtime = new NodeRuntime(loadOrt(libraryPath), device, threads);
   await runtime.start();
