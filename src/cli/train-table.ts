@@ -1,11 +1,11 @@
 import { count } from "../core/figures.ts";
 import { textTable } from "../core/text-table.ts";
 import type { StageEstimate } from "../recipe/estimate.ts";
-import type { Plan } from "../recipe/plan.ts";
+import type { Plan, Skips } from "../recipe/plan.ts";
 import { byteCount, duration } from "./words.ts";
 
 /** What a recipe takes, as a table: a row for each stage. */
-export function planTable({ recipe, stages, machines }: Plan): string {
+export function planTable({ recipe, stages, machines, skips }: Plan): string {
   const head = ["stage", "trained", "of", "steps", "tokens", "tokens each", "memory", "operations"];
   const timed = machines.operationsPerSecond !== undefined;
   const rows = stages.map((stage) => [...cells(stage), ...(timed ? [days(stage.seconds as number)] : [])]);
@@ -16,8 +16,13 @@ export function planTable({ recipe, stages, machines }: Plan): string {
   const sum = timed
     ? `${powers(total)} operations, ${days(seconds)} on ${on} of ${powers(machines.operationsPerSecond as number)} operations a second`
     : `${powers(total)} operations; --gflops N tells how long they take`;
-  return `${recipe}\n${lines}\n${sum}\nMemory is of one machine: weights, gradients and moments in f32, and activations of a micro-batch.`;
+  const memory =
+    "Memory is of one machine: weights, gradients and moments in f32, and activations of a micro-batch.";
+  return [recipe, lines, sum, memory, ...skips.map(skipLine)].join("\n");
 }
+
+const skipLine = ({ stage, source, looked, skipped, problem }: Skips): string =>
+  `stage ${stage}: of ${looked} examples of source ${source}, ${skipped} would be skipped: ${problem}`;
 
 function cells({
   stage,

@@ -131,7 +131,8 @@ describe("the plan of records", () => {
       await writeFile(join(dir, "recipe.json"), JSON.stringify(one));
       if (records) await writeFile(join(dir, "records.json"), JSON.stringify(records));
       const read = await readRecipe(dir);
-      return (await planRecipe(read, read.stages, ONE, nowhere)).stages[0];
+      const { stages: estimates, skips } = await planRecipe(read, read.stages, ONE, nowhere);
+      return { ...estimates[0], skips };
     } finally {
       await rm(dir, { recursive: true });
     }
@@ -143,7 +144,9 @@ describe("the plan of records", () => {
       count: 90,
     });
     expect(plan).toMatchObject({ examples: 3, steps: 1, example: { pictures: 2 } });
-    expect(plan?.example.tokens).toBeLessThan(2000);
+    expect(plan.example?.tokens).toBeLessThan(2000);
+    const problem = expect.stringMatching(/there is no file/);
+    expect(plan.skips).toEqual([{ stage: "0a", source: 1, looked: 3, skipped: 1, problem }]);
   });
 
   it("that are not there, or have an estimate, takes the recipe's word", async () => {

@@ -16,6 +16,19 @@ export interface Plan {
   recipe: string;
   machines: Machines;
   stages: StageEstimate[];
+  /** Sources of whose examples a run would skip some. */
+  skips: Skips[];
+}
+
+/** What was found when a source's examples were looked at. */
+export interface Skips {
+  stage: string;
+  /** Number of the source in the stage, from 1. */
+  source: number;
+  looked: number;
+  skipped: number;
+  /** Why, of the last one. */
+  problem: string;
 }
 
 /** Of machines that are not known: a run of a real size fills one alone. */
@@ -39,23 +52,26 @@ export async function planRecipe(
   resolve: ResolveModel,
 ): Promise<Plan> {
   const estimates: StageEstimate[] = [];
+  const skips: Skips[] = [];
   for (const stage of stages) {
     const model = await readModelConfig(recipe, modelOf(recipe, stage));
-    const { examples, example } = await costOfStage(recipe, stage, resolve);
+    const { examples, example, ...found } = await costOfStage(recipe, stage, resolve);
+    skips.push(...found.skips);
     const steps = stepsOf(stage, examples);
     estimates.push(estimateStage({ stage, model, examples, steps, example, lanes: LANES }, machines));
   }
-  return { recipe: recipe.name, machines, stages: estimates };
+  return { recipe: recipe.name, machines, stages: estimates, skips };
 }
 
 /** Examples of an epoch, and what one of them takes on average. */
 interface Cost {
   examples: number;
   example: ExampleCost;
+  skips?: Pick<Skips, "looked" | "skipped" | "problem">;
 }
 
 /** What a stage's sources take together, each counted by its examples. */
-async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel): Promise<Cost> {
+async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel) {
   const costs: Cost[] = [];
   for (const source of stage.data) {
     const isSampled =
@@ -69,7 +85,10 @@ async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel):
   for (const key of KEYS) {
     for (const cost of costs) example[key] += (cost.example[key] * cost.examples) / examples;
   }
-  return { examples, example };
+  const skips = costs.flatMap(({ skips }, i) =>
+    skips === undefined ? [] : [{ stage: stage.name, source: i + 1, ...skips }],
+  );
+  return { examples, example, skips };
 }
 
 const KEYS = ["tokens", "labels", "patches", "pictures"] as const;
@@ -120,7 +139,9 @@ async function sampledCost(
       mean("patches"),
       mean("pictures"),
     ];
-    return { examples: data.length, example: { tokens, labels, patches, pictures } };
+    const skips = { looked: wanted, skipped: wanted - costs.length, problem: fault };
+    const example = { tokens, labels, patches, pictures };
+    return { examples: data.length, example, ...(skips.skipped > 0 && { skips }) };
   } finally {
     await data.close();
   }
