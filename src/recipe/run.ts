@@ -74,6 +74,9 @@ export interface RunOutcome {
 
 const MODEL_DIR = "model";
 
+/** Of a machine's memory, what attention's scores may take: gradients of them come on top, for a block at a time. */
+const SCORES_SHARE = 0.4;
+
 /**
  * Trains a recipe stage by stage, from its beginning or from the last snapshot in the folder; then exports the model.
  * A run that was interrupted, at whatever moment, and goes on ends with the very same bits, given as many threads.
@@ -250,6 +253,7 @@ class Run {
       },
       tokensPerRun: stage.microTokens,
       lanes,
+      scoreBytes: SCORES_SHARE * totalmem(),
     });
     this.#trainer = trainer;
     this.#stage = stage;

@@ -22,6 +22,25 @@ describe("work in lanes", () => {
     await inLanes([], 2, work, () => {});
   });
 
+  it("waits for room, and what needs more than there is goes alone", async () => {
+    const atWork = new Set<number>();
+    const together: number[][] = [];
+    const work = async (size: number) => {
+      atWork.add(size);
+      together.push([...atWork].sort((a, b) => a - b));
+      await soon(3);
+      atWork.delete(size);
+      return size;
+    };
+    const order: number[] = [];
+    const room = { most: 10, neededBy: (size: number) => size };
+    await inLanes([30, 7, 5, 2, 1], 3, work, (size) => void order.push(size), room);
+    expect(order).toEqual([30, 7, 5, 2, 1]);
+    expect(together.filter((sizes) => sizes.includes(30))).toEqual([[30]]);
+    for (const sizes of together.slice(1)) expect(sizes.reduce((a, b) => a + b)).toBeLessThanOrEqual(10);
+    expect(together).toContainEqual([2, 7]);
+  });
+
   it("begins no more once a piece has failed, and throws when nothing is at work any more", async () => {
     const done: number[] = [];
     const work = async (i: number) => {
