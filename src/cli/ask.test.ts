@@ -205,7 +205,7 @@ describe("oryx ask --plan", () => {
   it("tells what would be shown, in a table, and why, and asks nothing", async () => {
     const { io, exitCode } = await ask([VIDEO, media("image.png"), "What?", "--plan"]);
     const [head, film, image, sum, ...reasons] = io.out.trimEnd().split("\n");
-    expect(head).toMatch(/^ {2}file +as +of +size +frames +a second +k +encoded at +tokens$/);
+    expect(head).toMatch(/^file +as +of +size +frames +a second +k +encoded at +tokens$/);
     expect(film).toMatch(/sample\.mp4 +video +\d+ s +\d+x\d+ +\d+ +[\d.]+ +2 +\d+x\d+ +\d+$/);
     expect(image).toMatch(/image\.png +image +213x170 +1 +192x160 \+ 416x320 +673$/);
     expect(sum).toMatch(/^prompt [\d,]+ tokens, [\d,]+ of them visual, of 4,096; answer up to 24$/);

@@ -202,14 +202,15 @@ function stretchOf(
   throw new OryxError("bad_option", problem, "give a part of it");
 }
 
-/** Pictures that there are, where someone chose them. */
-const picturesOf = ({ timesS }: VideoHeader): number => timesS?.length ?? Number.POSITIVE_INFINITY;
+/** A single picture is shown once, at whatever rate; several are seen as a film would be, for as long as each lasts. */
+const mostPictures = ({ timesS }: VideoHeader): number =>
+  timesS?.length === 1 ? 1 : Number.POSITIVE_INFINITY;
 
 function candidatesOf(header: VideoHeader, options: VisualOptions): number {
   const chosen = chosenTimes(header, options);
   if (chosen !== undefined) return chosen.length;
   const frames = candidateFrames(stretchOf(header, options).lengthS, options.fps ?? PAPER.fps);
-  return Math.min(frames, picturesOf(header)); // at a higher rate, a list's pictures would only be repeated
+  return Math.min(frames, mostPictures(header));
 }
 
 /** Pictures that someone chose are all taken, up to the limit; a film is sampled. */
@@ -217,7 +218,7 @@ function frameTimes(header: VideoHeader, options: VisualOptions, most: number): 
   const chosen = chosenTimes(header, options);
   if (chosen !== undefined) return uniformIndices(chosen.length, most).map((i) => chosen[i] as number);
   const { fromS, lengthS } = stretchOf(header, options);
-  const maxFrames = Math.min(most, picturesOf(header));
+  const maxFrames = Math.min(most, mostPictures(header));
   const times = sampleTimes({ durationS: lengthS, fps: options.fps ?? PAPER.fps, maxFrames });
   return times.map((time) => fromS + time);
 }

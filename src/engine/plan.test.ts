@@ -92,7 +92,7 @@ describe("without a budget that matters, a plan follows the paper", () => {
     }
   });
 
-  it("shows a list's pictures once, at whatever rate", () => {
+  it("shows a list of one picture once, at whatever rate", () => {
     const list = (timesS: number[], durationS: number) => ({ ...film(durationS), timesS });
     expect(only(plan([list([0], 1)], { options: { fps: 10 } })).frameTimesS).toEqual([0]);
     expect(only(plan([list([0, 0.5, 1], 1.5)], { options: { fps: 1 } })).frameTimesS).toEqual([0, 1]);
