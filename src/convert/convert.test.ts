@@ -1,9 +1,7 @@
-import { createHash } from "node:crypto";
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { hostname, tmpdir } from "node:os";
+import { cp, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { OryxError } from "../core/errors.ts";
+import { describe, expect, it } from "vitest";
+import { conversions, digestOf, errorOf, LAYER, QWEN } from "../../test/support/conversions.ts";
 import { Random } from "../core/random.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
@@ -11,48 +9,10 @@ import { readManifest, verifyConverted, type WeightMode } from "../weights/conve
 import { loadFloat32, loadTensor } from "../weights/files.ts";
 import { readSafetensors } from "../weights/safetensors.ts";
 import { writeSafetensors } from "../weights/safetensors-write.ts";
-import { type ConvertOptions, convert } from "./convert.ts";
+import type { ConvertOptions } from "./convert.ts";
 
-const QWEN = "test/fixtures/oryx-qwen-tiny";
 const LLAMA = "test/fixtures/oryx-llama-tiny";
-const LAYER = "model.layers.1";
-const Q4: ConvertOptions = { weights: "q4", vision: "w8", keep: [] };
-
-let root: string;
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "oryx-convert-"));
-});
-afterAll(() => rm(root, { recursive: true }));
-
-let folders = 0;
-const fresh = () => join(root, `out-${folders++}`);
-
-async function converted(src: string, options: Partial<ConvertOptions> = {}) {
-  const out = fresh();
-  return { out, ...(await convert(src, out, { ...Q4, ...options })) };
-}
-
-async function errorOf(work: Promise<unknown>): Promise<OryxError> {
-  const error = await work.then(
-    () => undefined,
-    (reason) => reason,
-  );
-  expect(error).toBeInstanceOf(OryxError);
-  return error;
-}
-
-/** What all files of a folder hash to. */
-async function digestOf(dir: string): Promise<string> {
-  const hash = createHash("sha256");
-  for (const name of (await readdir(dir)).sort()) hash.update(name).update(await readFile(join(dir, name)));
-  return hash.digest("hex");
-}
-
-async function flipByte(path: string, at: number): Promise<void> {
-  const bytes = await readFile(path);
-  bytes[at] = (bytes[at] as number) ^ 0x10;
-  await writeFile(path, bytes);
-}
+const { fresh, converted, names } = conversions();
 
 /** The small Llama with an MLP of 128, so that its matrices have 64 and 128 columns. */
 async function widened(): Promise<string> {
@@ -243,7 +203,7 @@ describe("what becomes of a model", () => {
   });
 
   it("tied: one int4 table serves both ends; in w8 the head is an int8 copy", async () => {
-    const tied = join(root, "tied");
+    const tied = fresh();
     await cp(QWEN, tied, { recursive: true });
     const config = JSON.parse(await readFile(join(tied, "config.json"), "utf8"));
     await writeFile(join(tied, "config.json"), JSON.stringify({ ...config, tie_word_embeddings: true }));
@@ -285,19 +245,19 @@ describe("what becomes of a model", () => {
     const [one, other] = [await converted(QWEN), await converted(QWEN)];
     expect(await digestOf(one.out)).toBe(await digestOf(other.out));
     expect(one.manifest.source).toEqual({ name: "oryx-qwen-tiny" });
-    expect((await readdir(root)).filter((name) => /partial|lock|old/.test(name))).toEqual([]);
+    expect((await names()).filter((name) => /partial|lock|old/.test(name))).toEqual([]);
   });
 
   it("records the commit of a model from the hub's cache", async () => {
     const commit = "0123456789abcdef0123456789abcdef01234567";
-    const snapshot = join(root, "models--org--tiny", "snapshots", commit);
+    const snapshot = join(fresh(), "models--org--tiny", "snapshots", commit);
     await cp(QWEN, snapshot, { recursive: true });
     expect((await converted(snapshot)).manifest.source).toEqual({ name: "org/tiny", commit });
   });
 
   it("names matrices with outliers, and refuses numbers that are none", async () => {
     const spoiled = async (value: number) => {
-      const dir = join(root, `spoiled-${value}`);
+      const dir = fresh();
       await cp(LLAMA, dir, { recursive: true });
       const tensors = await readSafetensors(join(dir, "model.safetensors"));
       const name = `${LAYER}.mlp.up_proj.weight`;
@@ -319,116 +279,5 @@ describe("what becomes of a model", () => {
     expect((await errorOf(converted(await spoiled(70_000), { weights: "f16" }))).message).toMatch(
       /"model\.layers\.1\.mlp\.up_proj\.weight" holds 70000, which f16 cannot/,
     );
-  });
-});
-
-describe("where it goes", () => {
-  it("replaces only a converted model, and only when it is told to", async () => {
-    const { out } = await converted(QWEN);
-    const before = await digestOf(out);
-    expect((await errorOf(convert(QWEN, out, { ...Q4, weights: "w8" }))).code).toBe("bad_option");
-    expect(await digestOf(out)).toBe(before);
-    await convert(QWEN, out, { ...Q4, weights: "w8", force: true });
-    expect((await readManifest(out)).weights).toBe("w8");
-    const other = fresh();
-    await mkdir(other);
-    await writeFile(join(other, "diary.txt"), "dear diary");
-    expect((await errorOf(convert(QWEN, other, { ...Q4, force: true }))).code).toBe("bad_option");
-    expect(await readdir(other)).toEqual(["diary.txt"]);
-  });
-
-  it("does not touch a folder OUT.partial that is somebody else's", async () => {
-    const out = fresh();
-    await mkdir(`${out}.partial`);
-    await writeFile(join(`${out}.partial`, "diary.txt"), "dear diary");
-    expect((await errorOf(convert(QWEN, out, Q4))).message).toMatch(/holds "diary\.txt"/);
-    expect(await readdir(`${out}.partial`)).toEqual(["diary.txt"]);
-  });
-
-  it("does not convert what is converted", async () => {
-    const { out } = await converted(QWEN);
-    expect((await errorOf(convert(out, fresh(), Q4))).message).toMatch(/is converted already \(q4\)/);
-  });
-
-  it("lets one conversion at a time into a folder, and takes over from one that has died", async () => {
-    const out = fresh();
-    const both = await Promise.allSettled([convert(QWEN, out, Q4), convert(QWEN, out, Q4)]);
-    const refused = both.filter((end) => end.status === "rejected").map(({ reason }) => reason.message);
-    expect(refused).toEqual([`${out} is there already`]);
-    const held = fresh();
-    await writeFile(`${held}.lock`, `${process.pid} ${hostname()} x`);
-    const holder = setTimeout(() => utimes(`${held}.lock`, new Date(), new Date()), 300);
-    expect((await errorOf(convert(QWEN, held, Q4))).code).toBe("locked");
-    clearTimeout(holder);
-    expect(await readdir(root)).not.toContain(`${held}.partial`);
-    const dead = fresh();
-    await writeFile(`${dead}.lock`, `${2 ** 30} ${hostname()} x`);
-    await convert(QWEN, dead, Q4);
-    expect((await stat(dead)).isDirectory()).toBe(true);
-    const late = fresh();
-    await writeFile(`${late}.lock`, "1 another-machine x");
-    const minuteAgo = new Date(Date.now() - 60_000);
-    await utimes(`${late}.lock`, minuteAgo, minuteAgo);
-    await convert(QWEN, late, Q4);
-    expect((await stat(late)).isDirectory()).toBe(true);
-  });
-});
-
-describe("a converted folder", () => {
-  it("with a flipped byte is told by the tensor's name", async () => {
-    const { out } = await converted(QWEN, { weights: "auto" });
-    const { language } = await openCheckpoint(out);
-    const name = `${LAYER}.mlp.up_proj.weight.int8`;
-    const { bytes } = language.get(name) as StoredTensor;
-    if (bytes instanceof Uint8Array) throw new Error("not in a file");
-    await flipByte(bytes.path, bytes.offset + 100);
-    const error = await errorOf(verifyConverted(out));
-    expect(error.code).toBe("weights_malformed");
-    expect(error.message).toContain(`"${name}" is damaged`);
-    const other = await converted(QWEN);
-    await flipByte(join(other.out, "tokenizer.json"), 2000);
-    expect((await errorOf(verifyConverted(other.out))).message).toMatch(/tokenizer\.json: not the file/);
-  });
-
-  const spoilt: [string, (manifest: Record<string, never>) => unknown, string, RegExp][] = [
-    ["of a later format", (m) => ({ ...m, format: 2 }), "weights_unsupported", /format version 2, not 1/],
-    ["without a format", () => ({}), "weights_unsupported", /format version none/],
-    ["that lists nothing", (m) => ({ ...m, tensors: {} }), "weights_malformed", /is not the one that/],
-    ["that lists no files", (m) => ({ ...m, files: [] }), "weights_malformed", /is listed but in no file/],
-    [
-      "with paths for names",
-      (m) => ({ ...m, files: [{ name: "../x", bytes: 1 }] }),
-      "weights_malformed",
-      /name/,
-    ],
-    ["of blocks that are none", (m) => ({ ...m, block: 48 }), "weights_malformed", /block/],
-    ["of other types", (m) => ({ ...m, weights: "q3" }), "weights_malformed", /weights/],
-  ];
-  it.each(spoilt)("with a manifest %s is refused", async (_, change, code, told) => {
-    const { out } = await converted(QWEN);
-    const path = join(out, "oryx-format.json");
-    await writeFile(path, JSON.stringify(change(JSON.parse(await readFile(path, "utf8")))));
-    const error = await errorOf(openCheckpoint(out));
-    expect(error.code).toBe(code);
-    expect(error.message).toMatch(told);
-  });
-
-  it("whose config is another model's is told what is missing and misshapen", async () => {
-    const { out } = await converted(QWEN);
-    const path = join(out, "config.json");
-    const config = JSON.parse(await readFile(path, "utf8"));
-    await writeFile(path, JSON.stringify({ ...config, num_hidden_layers: 3, intermediate_size: 192 }));
-    const error = await errorOf(openCheckpoint(out));
-    expect(error.code).toBe("weights_missing");
-    expect(error.message).toMatch(/missing \(12\): "model\.layers\.2\.input_layernorm\.weight"/);
-    expect(error.message).toMatch(
-      /"model\.layers\.0\.mlp\.gate_proj\.weight" is f32 \[160,96\], not \[192,96\]/,
-    );
-  });
-
-  it("that lacks a file is told so", async () => {
-    const { out } = await converted(QWEN);
-    await rm(join(out, "int4.safetensors"));
-    expect((await errorOf(openCheckpoint(out))).code).toBe("weights_missing");
   });
 });

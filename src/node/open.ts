@@ -51,7 +51,8 @@ export async function openModel(dir: string, options: OpenOptions = {}): Promise
     const models: Record<LoadedPart, RuntimeModel[]> = { language: [], vision: [] };
     const onLoad = (part: LoadedPart, model: RuntimeModel) => models[part].push(model);
     const loaded = await loadModel(runtime, source, { kv, both, onLoad });
-    const graphs = { ...models, device: runtime.device, libraryPath: runtimeOptions.libraryPath, files };
+    const { libraryPath } = runtimeOptions;
+    const graphs = { ...models, device: runtime.device, libraryPath, files };
     return { ...loaded, graphs, checkpoint, tokenizer, kv, both, close: () => runtime.close() };
   } catch (error) {
     await runtime.close();
