@@ -118,23 +118,42 @@ function readChoice(text: string, options: readonly string[]): TaskResult {
   const match = LETTER.exec(opened) ?? (isAnnounced ? /^()([A-Z])(?=$|\s)\s*/.exec(opened) : null);
   if (match === null) {
     const named = optionAtStart(opened, options);
-    if (named === undefined) return unparsed("the answer names none of the options");
+    if (named === undefined) {
+      const concluded = letterAtEnd(bare(text));
+      return concluded === undefined
+        ? unparsed("the answer names none of the options")
+        : ofLetter(concluded.letter, concluded.reasons, options);
+    }
     return chosen(named, afterOption(opened, options[named] as string), options);
   }
-  const index = (match[1] || (match[2] as string)).toUpperCase().charCodeAt(0) - "A".charCodeAt(0);
-  if (index >= options.length) {
-    return unparsed(
-      `the answer names option ${letterOf(index)}, but the last one is ${letterOf(options.length - 1)}`,
-    );
-  }
+  const letter = match[1] || (match[2] as string);
   const rest = opened.slice(match[0].length);
   if (SECOND.test(rest)) return unparsed("the answer names several options");
-  const said = withoutLead(rest);
+  return ofLetter(letter, withoutLead(rest), options);
+}
+
+/** @param said what is said besides: the option's text, reasons, both or nothing */
+function ofLetter(letter: string, said: string, options: readonly string[]): TaskResult {
+  const unparsed = (why: string): TaskResult => ({ task: "mcq", unparsed: why });
+  const index = letter.toUpperCase().charCodeAt(0) - "A".charCodeAt(0);
+  const name = `the answer names option ${letterOf(index)}`;
+  if (index >= options.length)
+    return unparsed(`${name}, but the last one is ${letterOf(options.length - 1)}`);
   const named = optionAtStart(said, options);
-  if (named !== undefined && named !== index) {
-    return unparsed(`the answer names option ${letterOf(index)}, but quotes option ${letterOf(named)}`);
-  }
+  if (named !== undefined && named !== index)
+    return unparsed(`${name}, but quotes option ${letterOf(named)}`);
   return chosen(index, named === undefined ? said : afterOption(said, options[named] as string), options);
+}
+
+/** "The star is blue, so B.", "It shines; therefore the answer is (B)": reasons, then a letter and no more. */
+function letterAtEnd(text: string): { letter: string; reasons: string } | undefined {
+  const [, reasons = "", end = ""] =
+    /^(.+)[,;.]\s*(?:so|therefore|thus|hence)\b,?\s+(.+)$/is.exec(text) ?? [];
+  const opened = end.replace(OPENING, "");
+  const [whole, bracketed, plainly] = LETTER.exec(opened) ?? [];
+  const letter = bracketed ?? plainly;
+  if (whole === undefined || letter === undefined) return undefined;
+  return withoutLead(opened.slice(whole.length)) === "" ? { letter, reasons } : undefined;
 }
 
 function chosen(index: number, rest: string, options: readonly string[]): TaskResult {

@@ -9,7 +9,7 @@ import { exampleVisual } from "../data/visual.ts";
 import type { ViewLimits } from "../model/views.ts";
 import { userMessage } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { WorldOptions } from "../world/sample.ts";
+import type { WorldOptions, WorldTurn } from "../world/sample.ts";
 import { trainingSeed } from "../world/seeds.ts";
 import { worldSample } from "../world/world.ts";
 
@@ -35,7 +35,9 @@ export function worldDataset(options: WorldDataOptions): Dataset {
     async example(index) {
       const { id, media, turns } = await worldSample(first + index, world);
       const visuals = [exampleVisual(media.pictures, media.modality, views)];
-      const messages = turns.flatMap((turn, i) => [
+      // Half of the conversations leave for last what tells the rest: or most answers could be read off earlier ones.
+      const asked = index % 2 === 0 ? turns : byLength(turns);
+      const messages = asked.flatMap((turn, i) => [
         i === 0 ? questionMessage(visuals, turn.question) : userMessage([{ text: turn.question }]),
         answerMessage(turn.answer),
       ]);
@@ -44,3 +46,6 @@ export function worldDataset(options: WorldDataOptions): Dataset {
     close: async () => {},
   };
 }
+
+const byLength = (turns: readonly WorldTurn[]): WorldTurn[] =>
+  turns.toSorted((p, q) => p.answer.length - q.answer.length);

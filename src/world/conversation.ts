@@ -1,5 +1,5 @@
 import type { Dice } from "./dice.ts";
-import { because, choose } from "./language.ts";
+import { choose, conclusionOf, LETTERS, so } from "./language.ts";
 import type { Kind, WorldTurn } from "./sample.ts";
 
 /** A turn that could be asked. */
@@ -53,10 +53,10 @@ export function converse(
   return chosen.map((c) => ({ kind: c.kind, question: dice.pick(c.ask), answer: c.answer }));
 }
 
-/** One of them, each answer as likely as the others: or "one" would answer most questions that begin "How many". */
+/** One of them, each conclusion as likely as the others: or "one" would answer most questions that begin "How many". */
 function balanced(dice: Dice, candidates: readonly Candidate[]): Candidate {
-  const answer = dice.pick([...new Set(candidates.map((c) => c.answer))]);
-  return dice.pick(candidates.filter((c) => c.answer === answer));
+  const conclusion = dice.pick([...new Set(candidates.map((c) => conclusionOf(c.answer)))]);
+  return dice.pick(candidates.filter((c) => conclusionOf(c.answer) === conclusion));
 }
 
 /** A question with the right one of four lettered options. */
@@ -75,6 +75,6 @@ export function lettered(
   ]);
   return {
     ask: questions.map((question) => choose(question, options)),
-    because: (reason) => because(options.indexOf(right), reason),
+    because: (reason) => so([reason], LETTERS[options.indexOf(right)] as string),
   };
 }

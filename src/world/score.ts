@@ -1,5 +1,5 @@
 import { isSameAnswer, normalised } from "../text/words.ts";
-import { LETTERS } from "./language.ts";
+import { conclusionOf, LETTERS } from "./language.ts";
 import type { WorldTurn } from "./sample.ts";
 
 export interface Score {
@@ -10,30 +10,27 @@ export interface Score {
 
 /**
  * Judges an answer: the letter of a choice, the facts of a description or summary, the whole list of steps; all else
- * word for word, whatever the case, the articles and the punctuation.
+ * by what it comes to, word for word, whatever the case, the articles and the punctuation.
  */
 export function score(turn: WorldTurn, answer: string): Score {
   switch (turn.kind) {
     case "choice":
     case "video_choice":
-      return { correct: letterOf(answer) === letterOf(turn.answer) };
+      return { correct: letterOf(conclusionOf(answer)) === letterOf(conclusionOf(turn.answer)) };
     case "describe":
     case "summary": {
       const f1 = overlap(factsOf(turn.answer), factsOf(answer));
       return { correct: f1 === 1, f1 };
     }
-    case "steps": {
-      const steps = stepsOf(turn.answer);
-      const isList = steps.length > 0;
-      return {
-        correct: isList
-          ? isSameAnswer(stepsOf(answer).join(), steps.join())
-          : isSameAnswer(answer, turn.answer),
-      };
-    }
     default:
-      return { correct: isSameAnswer(answer, turn.answer) };
+      return { correct: isSameConclusion(turn.answer, answer) };
   }
+}
+
+function isSameConclusion(right: string, said: string): boolean {
+  const [one, other] = [right, said].map(conclusionOf) as [string, string];
+  const steps = stepsOf(one);
+  return steps.length > 0 ? isSameAnswer(stepsOf(other).join(), steps.join()) : isSameAnswer(other, one);
 }
 
 /** "B. Because …", "B", "(b)" -> "B"; "a red star" is none. */

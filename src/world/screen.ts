@@ -22,6 +22,7 @@ import {
   type Icon,
   listSteps,
   type Step,
+  so,
   tellStep,
   tellSteps,
   VERBS,
@@ -177,10 +178,16 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
   return [
     { kind: "steps", ask: ASK_STEPS.how(goal), answer: tellSteps(goal, steps), heldOut: any, main: true },
     { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
-    short(ASK_STEPS.many, countWord(steps.length), false),
+    short(ASK_STEPS.many, so([listSteps(steps)], countWord(steps.length)), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
     ...steps
       .slice(1)
-      .map((step, i) => short(ASK_STEPS.after(steps[i] as Step), tellStep(step), heldOut(i + 1))),
+      .map((step, i) =>
+        short(
+          ASK_STEPS.after(steps[i] as Step),
+          so([listSteps(steps.slice(0, i + 2))], tellStep(step)),
+          heldOut(i + 1),
+        ),
+      ),
   ];
 }

@@ -9,10 +9,12 @@ import {
   a,
   COLOURS,
   countWord,
+  inOrder,
   isLetters,
   NUMBERS,
   ordinal,
   SHAPES,
+  so,
   summariseOrder,
   type Thing,
   the,
@@ -175,6 +177,8 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
     heldOut: about.some(isHeldOut),
   });
   const last = things.length - 1;
+  /** Up to one of them all are told, in their order. */
+  const upTo = (index: number, conclusion: string) => so(inOrder(things.slice(0, index + 1)), conclusion);
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter((thing) => !isHeldOut(thing))
     .map(a);
@@ -185,13 +189,16 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
       answer: summariseOrder(things),
       heldOut: things.some(isHeldOut),
     },
-    order(ASK_FILM.last, a(things[last] as Thing), things.slice(last)),
-    order(ASK_FILM.many, countWord(things.length), []),
+    order(ASK_FILM.last, upTo(last, a(things[last] as Thing)), things.slice(last)),
+    order(ASK_FILM.many, upTo(last, countWord(things.length)), []),
     ...things.map((thing, i) => order(ASK_FILM.place(i), a(thing), [thing])),
     ...things.slice(1).flatMap((thing, i) => {
       const before = things[i] as Thing;
       const both = [before, thing];
-      return [order(ASK_FILM.after(before), a(thing), both), order(ASK_FILM.before(thing), a(before), both)];
+      return [
+        order(ASK_FILM.after(before), upTo(i + 1, a(thing)), both),
+        order(ASK_FILM.before(thing), upTo(i + 1, a(before)), both),
+      ];
     }),
     ...things.map((thing, i): Candidate => {
       const others = things.filter((other) => other !== thing).map(a);

@@ -10,7 +10,9 @@ import {
   describeImage,
   isLetters,
   NUMBERS,
+  placed,
   SHAPES,
+  so,
   spelt,
   summariseImage,
   the,
@@ -50,7 +52,7 @@ function counting(dice: Dice, { objects }: Still): Candidate[] {
   const counted = (ask: readonly string[], among: readonly StillObject[]): Candidate => ({
     kind: "count",
     ask,
-    answer: countWord(among.length),
+    answer: so(among.map(placed), countWord(among.length)),
     heldOut: ask !== ASK_IMAGE.count && among.some(isHeldOut),
   });
   const present = new Set(objects.map((o) => o.colour));
@@ -103,13 +105,28 @@ function placing({ size, objects, texts }: Still): Candidate[] {
         const dy = (one.y - other.y) / size.height;
         const side = dx < 0 ? "left" : "right";
         const height = dy < 0 ? "above" : "below";
+        const where = [one, other].map((o) => `${the(o)} is ${at(o.zone)}`);
         return [
           ...(Math.abs(dx) < APART
             ? []
-            : [{ kind: "position", ask: ASK_IMAGE.sideways(one, other), answer: side, heldOut } as const]),
+            : [
+                {
+                  kind: "position",
+                  ask: ASK_IMAGE.sideways(one, other),
+                  answer: so(where, side),
+                  heldOut,
+                } as const,
+              ]),
           ...(Math.abs(dy) < APART
             ? []
-            : [{ kind: "position", ask: ASK_IMAGE.upright(one, other), answer: height, heldOut } as const]),
+            : [
+                {
+                  kind: "position",
+                  ask: ASK_IMAGE.upright(one, other),
+                  answer: so(where, height),
+                  heldOut,
+                } as const,
+              ]),
         ];
       }),
   );
