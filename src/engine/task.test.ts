@@ -1,17 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  ASK_FILM,
-  ASK_IMAGE,
-  ASK_STEPS,
-  choose,
-  GOALS,
-  ICONS,
-  so,
-  tellSteps,
-  VERBS,
-} from "../world/language.ts";
-import { checkTask, letterOf, taskQuestion, taskResult } from "./task.ts";
+import { lettered, letterOf } from "../text/choice.ts";
+import { ASK_FILM, ASK_IMAGE, ASK_STEPS, GOALS, ICONS, so, tellSteps, VERBS } from "../world/language.ts";
+import { checkTask, taskQuestion, taskResult } from "./task.ts";
 
 const OPTIONS = ["red", "blue", "light blue", "a green star"];
 const choice = (text: string) => taskResult("mcq", text, OPTIONS);
@@ -28,7 +19,7 @@ describe("a task's question", () => {
       expect(ASK_STEPS.how(goal)).toContain(taskQuestion({ task: "steps", question: goal }, ["video"]));
     const question = ASK_IMAGE.count[0] as string;
     expect(taskQuestion({ task: "mcq", question, options: OPTIONS }, ["image"])).toBe(
-      choose(question, OPTIONS),
+      lettered(question, OPTIONS),
     );
   });
 

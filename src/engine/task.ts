@@ -1,6 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Modality } from "../model/visual.ts";
+import { lettered, letterOf } from "../text/choice.ts";
 
 /** What can be asked for by name, beside a question of one's own. */
 export const TASKS = ["summarize", "describe", "mcq", "steps"] as const;
@@ -15,8 +16,6 @@ export interface Asked {
   /** The texts to choose from, for the task "mcq". */
   options?: readonly string[] | undefined;
 }
-
-export const letterOf = (index: number): string => String.fromCharCode("A".charCodeAt(0) + index);
 
 /** @throws OryxError `bad_option`, `prompt_invalid` */
 export function checkTask({ question = "", task, options = [] }: Asked): void {
@@ -60,7 +59,10 @@ export function taskQuestion(
       return `Describe ${nounOf(shown)}${isImages ? " in detail" : ""}.${own && ` ${own}`}`;
     }
     case "mcq":
-      return `${own} ${options.map((option, i) => `${letterOf(i)}. ${option.trim()}`).join(" ")}`;
+      return lettered(
+        own,
+        options.map((option) => option.trim()),
+      );
     case "steps":
       if (own === "") return "What are the steps?";
       return /[?.!]$/.test(own) ? own : `How do you ${own}?`;

@@ -156,12 +156,6 @@ const list = (items: readonly string[]): string =>
 export const countWord = (count: number): string => COUNTS[count] ?? String(count);
 export const ordinal = (index: number): string => ORDINALS[index] ?? String(index + 1);
 
-export const LETTERS = ["A", "B", "C", "D"] as const;
-
-/** A question with lettered options. */
-export const choose = (question: string, options: readonly string[]): string =>
-  `${question} ${options.map((option, i) => `${LETTERS[i]}. ${option}`).join(" ")}`;
-
 const SO = ", so ";
 
 /** "A red star, a red moon, so two.": what an answer rests on comes before it, so that it can be read off there. */

@@ -16,6 +16,7 @@ export const KINDS = [
   "steps",
   "needle",
   "views",
+  "letter",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 

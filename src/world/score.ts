@@ -1,5 +1,5 @@
 import { isSameAnswer, normalised } from "../text/words.ts";
-import { conclusionOf, LETTERS } from "./language.ts";
+import { conclusionOf } from "./language.ts";
 import type { WorldTurn } from "./sample.ts";
 
 export interface Score {
@@ -16,7 +16,8 @@ export function score(turn: WorldTurn, answer: string): Score {
   switch (turn.kind) {
     case "choice":
     case "video_choice":
-      return { correct: letterOf(conclusionOf(answer)) === letterOf(conclusionOf(turn.answer)) };
+    case "letter":
+      return { correct: chosenIn(answer) === chosenIn(turn.answer) };
     case "describe":
     case "summary": {
       const f1 = overlap(factsOf(turn.answer), factsOf(answer));
@@ -34,8 +35,8 @@ function isSameConclusion(right: string, said: string): boolean {
 }
 
 /** "B. Because …", "B", "(b)" -> "B"; "a red star" is none. */
-const letterOf = (answer: string): string | undefined =>
-  LETTERS.find((letter) => new RegExp(`^\\s*\\(?${letter}\\s*([.):]|$)`, "i").test(answer));
+const chosenIn = (answer: string): string | undefined =>
+  ["A", "B", "C", "D"].find((letter) => new RegExp(`^\\s*\\(?${letter}\\s*([.):]|$)`, "i").test(answer));
 
 /**
  * What a description or summary claims, each claim once for every time it is made: its clauses. "There are two

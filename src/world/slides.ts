@@ -1,5 +1,5 @@
 import type { Size } from "../core/size.ts";
-import { type Candidate, lettered } from "./conversation.ts";
+import { type Candidate, choicesOf } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
 import { drawSight, LEAST_CAPITALS, LEAST_OBJECT, type Sight } from "./eye.ts";
@@ -200,13 +200,18 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
         order(ASK_FILM.before(thing), upTo(i + 1, a(before)), both),
       ];
     }),
-    ...things.map((thing, i): Candidate => {
+    ...things.flatMap((thing, i) => {
       const others = things.filter((other) => other !== thing).map(a);
       const unseen = strangers.filter((other) => other !== a(thing) && !others.includes(other));
       const wrong = [...others, ...dice.some(unseen, 3)].slice(0, 3);
-      const { ask, because } = lettered(dice, ASK_FILM.place(i), a(thing), wrong);
-      const reason = `${the(thing)} comes ${ordinal(i)}`;
-      return { kind: "video_choice", ask, answer: because(reason), heldOut: isHeldOut(thing) };
+      return choicesOf(dice, {
+        kind: "video_choice",
+        questions: ASK_FILM.place(i),
+        right: a(thing),
+        wrong,
+        reason: `${the(thing)} comes ${ordinal(i)}`,
+        heldOut: isHeldOut(thing),
+      });
     }),
   ];
 }

@@ -117,6 +117,8 @@ function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
       return dice.pick(["motions", "slides", "recording"]);
     case "video_choice":
       return dice.pick(["motions", "slides"]);
+    case "letter":
+      return dice.pick(["image", "motions", "slides"]);
     case "steps":
       return "recording";
     case "needle":
