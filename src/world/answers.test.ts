@@ -166,6 +166,13 @@ const marked = (scenery: Scenery, mark: string): Shown =>
 const byPicture = ({ shown }: Scenery) => shown.toSorted((p, q) => p.picture - q.picture);
 
 const VIEWS: readonly (readonly [string, Oracle])[] = [
+  [
+    "(?:List the objects with their marks|Which object has which mark).",
+    (s) => {
+      const told = new Set(s.shown.map((o) => `mark ${detail(o, "mark")} ${nameOf(o.thing)}`));
+      return `${[...told].toSorted().join(", ").replace(/^m/, "M")}.`;
+    },
+  ],
   ["(?:Which object has|What is the object with) mark (\\d)\\?", (s, m = "") => nameOf(marked(s, m).thing)],
   ["What colour is the object with mark (\\d)\\?", (s, m = "") => trait(marked(s, m), "colour")],
   [

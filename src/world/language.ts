@@ -163,7 +163,10 @@ export const so = (reasons: readonly string[], conclusion: string): string =>
   reasons.length > 0 ? capital(`${reasons.join(", ")}${SO}${conclusion}.`) : conclusion;
 
 /** What an answer comes to in the end; all of it where it gives no reasons. */
-export const conclusionOf = (answer: string): string => answer.slice(answer.lastIndexOf(SO)).replace(SO, "");
+export function conclusionOf(answer: string): string {
+  const from = answer.toLowerCase().lastIndexOf(SO);
+  return from < 0 ? answer : answer.slice(from + SO.length);
+}
 
 // --------------------------------------------------------------------------------------------------- images
 

@@ -34,9 +34,9 @@ function isSameConclusion(right: string, said: string): boolean {
   return steps.length > 0 ? isSameAnswer(stepsOf(other).join(), steps.join()) : isSameAnswer(other, one);
 }
 
-/** "B. Because …", "B", "(b)" -> "B"; "a red star" is none. */
+/** "The star is blue, so B.", "B", "(b)" -> "B"; "a red star" is none. */
 const chosenIn = (answer: string): string | undefined =>
-  ["A", "B", "C", "D"].find((letter) => new RegExp(`^\\s*\\(?${letter}\\s*([.):]|$)`, "i").test(answer));
+  /^\s*\(?([A-D])\s*([.):]|$)/i.exec(conclusionOf(answer))?.[1]?.toUpperCase();
 
 /**
  * What a description or summary claims, each claim once for every time it is made: its clauses. "There are two

@@ -45,7 +45,7 @@ describe("a sample", () => {
       composeSample(1, options),
     );
     const hash = createHash("sha256").update(JSON.stringify(samples)).digest("hex");
-    expect(hash.slice(0, 16)).toBe("47d3480b5dab37ab");
+    expect(hash.slice(0, 16)).toBe("36a173a36eb1547e");
   });
 
   it("keeps its content when it is drawn larger", async () => {
@@ -321,7 +321,6 @@ function heldOutIn({ question, answer }: WorldTurn): string[] {
     ...found("([A-Z]{3,}|\\d\\d) is (?:at|in) the (\\w+)", (t, p) => heldOutText(t, p as Place)),
     ...found("written (?:at|in) the (\\w+)\\? (\\w+)", (p, t) => heldOutText(t, p as Place)),
     ...found(`on the ${colour} card\\? (\\w+)`, (c, t) => heldOutCard(t, c as C)),
-    ...found(`right after "\\w+ (\\w+)"\\? \\w+ (\\w+)`, (p, q) => heldOutSteps(p as Icon, q as Icon)),
     ...found("\\d\\. \\w+ (\\w+) (?=\\d\\. \\w+ (\\w+))", (p, q) => heldOutSteps(p as Icon, q as Icon)),
   ];
 }
@@ -341,14 +340,17 @@ describe("scoring", () => {
     }
   });
 
-  /** Articles and full stops make no difference. */
-  const bare = (answer: string) => answer.toLowerCase().replace(/^(an?|the) |\.$/g, "");
+  /** What it comes to: reasons, articles and full stops make no difference. */
+  const bare = (answer: string) =>
+    answer
+      .toLowerCase()
+      .replace(/^.*, so /, "")
+      .replace(/^(an?|the) |\.$/g, "");
 
   it("refuses every other answer", () => {
     for (const turn of turns) {
       for (const other of turns) {
-        const letters = turn.kind.endsWith("choice");
-        if (letters ? other.answer[0] === turn.answer[0] : bare(other.answer) === bare(turn.answer)) continue;
+        if (bare(other.answer) === bare(turn.answer)) continue;
         expect({ turn, other: other.answer, ...score(turn, other.answer) }).toMatchObject({ correct: false });
       }
       for (const empty of ["", "   ", "..."]) expect(score(turn, empty).correct).toBe(false);
