@@ -24,7 +24,7 @@ export interface StageDataSpec {
   tokenizerDir: string;
   /** Tokens that the model knows. */
   vocabSize: number;
-  style: TrainingStyle;
+  style: TrainingStyle | "naming";
   views: ViewLimits;
   maxTokens: number;
   /** Of the stage: another stage draws other examples, but for a chance of one in 2^18 for two sources. */
@@ -61,7 +61,7 @@ export async function stageDataSpec(
     sources,
     tokenizerDir,
     vocabSize: config.language.vocabSize,
-    style: stage.template === "plain" ? "plain" : config.family,
+    style: stage.template === "chat" ? config.family : stage.template,
     views: viewsOfStage(stage, config.vision.views),
     maxTokens: stage.maxTokens,
     seed: stageSeed(recipe.seed, stage.name),
@@ -92,8 +92,12 @@ export async function openStageData(spec: StageDataSpec): Promise<Dataset> {
     const common = { style, views, maxTokens, seed: seed + i };
     if (source.from === "world") {
       datasets.push(worldDataset({ ...common, count: source.count, world: source.world, tokenizer }));
+    } else if (style === "naming") {
+      throw new OryxError("data_invalid", "records do not say what stands where", "name pages of the world");
     } else {
-      datasets.push(await recordDataset({ ...common, files: [source.file], root: source.root }, tokenizer));
+      datasets.push(
+        await recordDataset({ ...common, style, files: [source.file], root: source.root }, tokenizer),
+      );
     }
   }
   return mixture(

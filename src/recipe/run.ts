@@ -252,6 +252,7 @@ class Run {
         muon: stage.muon,
       },
       tokensPerRun: stage.microTokens,
+      layers: stage.template === "naming" ? 0 : undefined,
       lanes,
       scoreBytes: SCORES_SHARE * totalmem(),
     });

@@ -100,8 +100,11 @@ const stage = z
       .array(z.discriminatedUnion("from", [worldData, recordsData]))
       .min(1)
       .max(64),
-    /** How a record becomes tokens: as a conversation, or picture and caption alone. */
-    template: z.enum(["chat", "plain"]).default("chat"),
+    /**
+     * How a record becomes tokens: as a conversation, or picture and caption alone; "naming": each visual token is
+     * named by itself, past all layers of the language model (pages of the world alone).
+     */
+    template: z.enum(["chat", "plain", "naming"]).default("chat"),
     /** Parts that are trained, or patterns of tensor names such as `model.layers.*.mlp.*`. The rest is frozen. */
     train: z.array(text.min(1)).min(1).max(64),
     lora: lora.optional(),

@@ -5,11 +5,13 @@ import {
   type TrainingStyle,
 } from "../data/conversation.ts";
 import type { Dataset } from "../data/example.ts";
+import { type Namer, namingExample } from "../data/naming.ts";
 import { exampleVisual } from "../data/visual.ts";
 import type { ViewLimits } from "../model/views.ts";
 import { userMessage } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { WorldOptions, WorldTurn } from "../world/sample.ts";
+import type { Named } from "../world/scenery.ts";
 import { trainingSeed } from "../world/seeds.ts";
 import { worldSample } from "../world/world.ts";
 
@@ -21,7 +23,7 @@ export interface WorldDataOptions {
   seed: number;
   world: WorldOptions;
   tokenizer: Tokenizer;
-  style: TrainingStyle;
+  style: TrainingStyle | "naming";
   views: ViewLimits;
   maxTokens: number;
 }
@@ -33,7 +35,11 @@ export function worldDataset(options: WorldDataOptions): Dataset {
   return {
     length: count,
     async example(index) {
-      const { id, media, turns } = await worldSample(first + index, world);
+      const { id, media, turns, named = [] } = await worldSample(first + index, world);
+      if (style === "naming") {
+        const visual = exampleVisual(media.pictures, media.modality, views);
+        return namingExample(id, visual, namersOf(named, tokenizer));
+      }
       const visuals = [exampleVisual(media.pictures, media.modality, views)];
       // Half of the conversations leave for last what tells the rest: or most answers could be read off earlier ones.
       const asked = index % 2 === 0 ? turns : byLength(turns);
@@ -49,3 +55,30 @@ export function worldDataset(options: WorldDataOptions): Dataset {
 
 const byLength = (turns: readonly WorldTurn[]): WorldTurn[] =>
   turns.toSorted((p, q) => p.answer.length - q.answer.length);
+
+/** Names of the first and the second words; what lies under none is told by a full stop. */
+function namersOf(named: readonly Named[], tokenizer: Tokenizer): Namer[] {
+  return [0, 1].map((which) => (picture, { x, y, width, height }) => {
+    const found = named
+      .filter((n) => n.picture === picture)
+      .map((n) => ({
+        n,
+        dx: Math.abs(n.x - x) / (n.width + width),
+        dy: Math.abs(n.y - y) / (n.height + height),
+      }))
+      .filter(({ n, dx, dy }) => {
+        const within = Math.abs(n.x - x) < n.width / 2 && Math.abs(n.y - y) < n.height / 2;
+        const around = Math.abs(n.x - x) <= width / 2 && Math.abs(n.y - y) <= height / 2;
+        return (within || around) && dx < 1 && dy < 1;
+      })
+      .toSorted((p, q) => p.dx + p.dy - q.dx - q.dy)[0];
+    return wordToken(tokenizer, found?.n.words[which] ?? ".");
+  });
+}
+
+/** A word as it stands within a sentence; its first token where it has several. */
+function wordToken(tokenizer: Tokenizer, word: string): number {
+  const alone = tokenizer.encode(word);
+  const within = tokenizer.encode(` ${word}`);
+  return (within.length === 1 ? within[0] : alone[0]) as number;
+}

@@ -31,6 +31,8 @@ export interface TrainerOptions {
   adamw?: AdamWOptions | undefined;
   /** Places of one run of the language model at most, padding included; default 1024. A longer sequence runs alone. */
   tokensPerRun?: number | undefined;
+  /** Layers of the language model that are passed; default: all. */
+  layers?: number | undefined;
   /**
    * Runs at a time; default 1. As many as there are cores, over a runtime of one thread, beats one run over all of
    * them: nothing waits within an operation. Each takes memory for its own gradients and activations.
@@ -102,6 +104,7 @@ export class Trainer {
   /** Forward passes that a backward run of each part is worth. */
   readonly #backward: Readonly<Record<Part, number>>;
   readonly #limits: { tokens: number; patches: number; lanes: number; scoreBytes: number };
+  readonly #layers: number | undefined;
   readonly #sessions = new Map<GraphName, Promise<Loaded>>();
 
   private constructor(
@@ -118,6 +121,7 @@ export class Trainer {
     this.#sums = sums;
     const shapes = parameters.names().map((name) => [name, parameters.tensor(name).shape] as const);
     this.#backward = backwardPasses(learntShares(shapes, (name) => parameters.trained.has(name)));
+    this.#layers = options.layers;
     this.#limits = { tokens: tokensPerRun, patches: patchesPerRun, lanes, scoreBytes };
   }
 
@@ -357,7 +361,7 @@ export class Trainer {
   async #loadNow(name: GraphName): Promise<Loaded> {
     const { parameters } = this;
     const inputs = name === "connectorBackward" ? this.#isTrained("tower") : this.#visionIsTrained;
-    const graph: Graph = GRAPHS[name](parameters, { inputs });
+    const graph: Graph = GRAPHS[name](parameters, { inputs, layers: this.#layers });
     const session = await this.#runtime.load(emitOnnx(graph));
     const fed = session.inputNames.filter((input) => parameters.has(input));
     const given = new Set(session.outputNames);

@@ -212,6 +212,9 @@ export const placed = (object: Told["objects"][number]): string => `${a(object)}
 export const summariseImage = ({ objects, texts }: Told): string =>
   capital(`${list([...objects, ...texts].map(a))}.`);
 
+/** Of a page full of things. The answer is "red star, blue moon; green fish, pink heart": its rows. */
+export const ASK_PAGE = ["Read the page, row by row."];
+
 // --------------------------------------------------------------------------------------------------- films
 
 export const ASK_FILM = {

@@ -120,8 +120,8 @@ const tableMark = ({ size: { width, height } }: Sight, dark: boolean): string =>
   ellipseMark(dark ? "#4a4038" : "#d8c8b0", width / 2, height / 2, 0.47 * width, 0.46 * height);
 
 /** An object with its number, large enough to be read, on a disc at its lower right. */
-function markedMark(
-  { shape, colour, mark }: Marked,
+export function markedMark(
+  { shape, colour, mark }: Pick<Marked, "shape" | "colour" | "mark">,
   x: number,
   y: number,
   size: number,
