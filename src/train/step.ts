@@ -253,18 +253,19 @@ export class Trainer {
       return { fed, target, loss, gradients };
     };
     const batches = microBatches(sequences, this.#limits.tokens, this.#limits.lanes);
-    const { layers, heads } = this.parameters.model.config.language;
+    const { language } = this.parameters.model.config;
+    const passed = { ...language, layers: this.#layers ?? language.layers };
     const room = {
       most: this.#limits.scoreBytes,
       neededBy: (batch: readonly Sequence[]) =>
-        DTYPE_BYTES.f32 * layers * heads * batch.length * sequencePairs(paddedLength(batch)),
+        DTYPE_BYTES.f32 * passed.layers * passed.heads * batch.length * sequencePairs(paddedLength(batch)),
     };
     const take = async ({ fed, target, loss, gradients }: Awaited<ReturnType<typeof read>>) => {
       total += floats(loss)[0] as number;
       checkLoss(total);
       const [tokens, predicted] = [fed.n * fed.length, fed.inputs.chosen.data.length];
       const work = { tokens, pairs: fed.n * sequencePairs(fed.length), predicted };
-      const once = languageOperations(this.parameters.model.config.language, work);
+      const once = languageOperations(passed, work);
       this.profile.flops += (backward ? 1 + this.#backward.language : 1) * once;
       if (gradients) visual.addAt(fed.visual, floats(gradients));
       await this.#take("language", target);
