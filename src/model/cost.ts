@@ -1,3 +1,4 @@
+import { CAUSAL_SHARE } from "../nn/attention.ts";
 import type { LanguageConfig } from "./config.ts";
 import { PATCH, type VisionShape } from "./vit.ts";
 
@@ -56,6 +57,9 @@ export interface LanguageWork {
   /** Tokens of which the next is predicted. */
   predicted: number;
 }
+
+/** Pairs of a whole sequence that training scores. */
+export const sequencePairs = (length: number): number => CAUSAL_SHARE * length ** 2;
 
 export const languageOperations = (c: LanguageConfig, { tokens, pairs, predicted }: LanguageWork): number =>
   2 * (tokens * layerElements(c) + predicted * headElements(c)) + 4 * c.layers * c.heads * c.headDim * pairs;

@@ -11,9 +11,11 @@ import {
 } from "../graph/ops.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import {
+  CAUSAL_BLOCKS,
   cachedAttention,
   causalAttention,
   causalMask,
+  causalMasks,
   type KeysValues,
   promptAttention,
   promptMask,
@@ -120,15 +122,16 @@ export function attentionInPlace(
 export function attentionWithin(
   { heads, kvHeads, headDim, ropeTheta }: LanguageConfig,
   n: Dim,
-  length: Dim,
+  block: Dim,
 ): Attention {
+  const length = times(CAUSAL_BLOCKS, block);
   const angles = rotary(range(length), headDim, ropeTheta);
-  const mask = causalMask(length);
+  const masks = causalMasks(block);
   const byHead = (t: Tensor, count: number) =>
     transpose(reshape(t, [n, length, count, headDim]), [0, 2, 1, 3]); // [n, count, length, d]
   return (_layer, q, k, v) => {
     const [queries, keys] = [rotate(byHead(q, heads), angles), rotate(byHead(k, kvHeads), angles)];
-    const attended = causalAttention(queries, keys, byHead(v, kvHeads), mask);
+    const attended = causalAttention(queries, keys, byHead(v, kvHeads), masks);
     return reshape(transpose(attended, [0, 2, 1, 3]), [times(n, length), heads * headDim]);
   };
 }

@@ -142,17 +142,41 @@ export function promptAttention(q: Tensor, fresh: KeysValues, past: KeysValues, 
   return concat(perHead, 0);
 }
 
+/** Parts of a sequence whose queries are taken together by {@link causalAttention}. */
+export const CAUSAL_BLOCKS = 4;
+
+/** Share of the scores of whole sequences that {@link causalAttention} computes: those behind a block it leaves out. */
+export const CAUSAL_SHARE = (CAUSAL_BLOCKS + 1) / (2 * CAUSAL_BLOCKS);
+
+/** For each block of queries, its {@link promptMask} over those before it and itself. */
+export const causalMasks = (block: Dim): Tensor[] =>
+  Array.from({ length: CAUSAL_BLOCKS }, (_, i) => promptMask(times(i, block), block));
+
 /**
- * Grouped-query attention within whole sequences of one length, each place over itself and those before it.
- * @param q [n, heads, length, d], rotated. @param k [n, kvHeads, length, d], rotated. @param v [n, kvHeads, length, d]
- * @param mask {@link causalMask} of the length. @returns [n, heads, length, d]
+ * Grouped-query attention within whole sequences of one length, each place over itself and those before it. The
+ * queries come in blocks, and a block's scores end with it.
+ * @param q [n, heads, CAUSAL_BLOCKS * block, d], rotated. @param k [n, kvHeads, CAUSAL_BLOCKS * block, d], rotated.
+ * @param v as k. @param masks {@link causalMasks} of the block's length. @returns [n, heads, CAUSAL_BLOCKS * block, d]
  */
-export function causalAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor): Tensor {
-  const [n, heads, length, d] = q.shape as [Dim, number, Dim, number];
+export function causalAttention(q: Tensor, k: Tensor, v: Tensor, masks: readonly Tensor[]): Tensor {
+  const [n, heads, , d] = q.shape as [Dim, number, Dim, number];
   const kvHeads = k.dim(1) as number;
   const group = heads / kvHeads;
-  const rows = reshape(mul(q, 1 / Math.sqrt(d)), [n, kvHeads, times(group, length), d]);
-  const scores = matmulTransposed(rows, k); // [n, kvHeads, group * length, length]
-  const masked = add(reshape(scores, [n, kvHeads, group, length, length]), mask);
-  return reshape(matmul(reshape(softmax(masked), scores.shape), v), q.shape);
+  const inBlocks = (t: Tensor) =>
+    split(
+      t,
+      masks.map((mask) => mask.dim(0)),
+      2,
+    );
+  const [keys, values] = [inBlocks(k), inBlocks(v)];
+  const attended = inBlocks(mul(q, 1 / Math.sqrt(d))).map((rows, i) => {
+    const mask = masks[i] as Tensor;
+    const [block, seen] = mask.shape as [Dim, Dim];
+    const upTo = (blocks: readonly Tensor[]) => concat(blocks.slice(0, i + 1), 2); // [n, kvHeads, seen, d]
+    const stacked = reshape(rows, [n, kvHeads, times(group, block), d]);
+    const scores = matmulTransposed(stacked, upTo(keys)); // [n, kvHeads, group * block, seen]
+    const masked = add(reshape(scores, [n, kvHeads, group, block, seen]), mask);
+    return reshape(matmul(reshape(softmax(masked), scores.shape), upTo(values)), rows.shape);
+  });
+  return concat(attended, 2);
 }

@@ -2,7 +2,7 @@ import { OryxError } from "../core/errors.ts";
 import { gigabytes } from "../core/figures.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { connectorOperations, languageOperations, towerOperations } from "../model/cost.ts";
+import { connectorOperations, languageOperations, sequencePairs, towerOperations } from "../model/cost.ts";
 import { PARTS, type Part } from "../train/arena.ts";
 import { arrange, type ModelShape } from "../train/parameters.ts";
 import { backwardPasses, type LearntShares, learntShares } from "../train/passes.ts";
@@ -138,7 +138,8 @@ function exampleOperations(
   return (
     (1 + backward.tower) * towerOperations(visionShape, pictures, each) +
     (1 + backward.connector) * connectorOperations(widths, patches, Math.min(patches, tokens)) +
-    (1 + backward.language) * languageOperations(language, { tokens, pairs: tokens ** 2, predicted: labels })
+    (1 + backward.language) *
+      languageOperations(language, { tokens, pairs: sequencePairs(tokens), predicted: labels })
   );
 }
 
@@ -146,7 +147,10 @@ function exampleOperations(
 function activationBytes(c: LanguageConfig, stage: Stage, { tokens, labels }: ExampleCost): number {
   const length = Math.min(tokens, stage.maxTokens);
   const batch = Math.max(length, stage.microTokens);
-  const perToken = KEPT_OF_WIDTH * c.hiddenSize + KEPT_OF_MLP * c.intermediateSize + 2 * c.heads * length;
+  const perToken =
+    KEPT_OF_WIDTH * c.hiddenSize +
+    KEPT_OF_MLP * c.intermediateSize +
+    (2 * c.heads * sequencePairs(length)) / Math.max(1, length);
   const logits = tokens > 0 ? 3 * c.vocabSize * batch * (labels / tokens) : 0;
   return FLOAT_BYTES * (batch * c.layers * perToken + logits);
 }

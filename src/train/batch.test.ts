@@ -71,11 +71,11 @@ describe("micro-batches", () => {
     const short = sequenceOf(example([{ visual: 0 }, 8], [IGNORED, 8]), [Int32Array.of(4)]);
     const { inputs, visual, n, length } = languageInputs([long, short]);
     const numbers = (t: { data: ArrayLike<number | bigint> }) => Array.from(t.data, Number);
-    expect([n, length]).toEqual([2, 3]);
-    expect(numbers(inputs.ids)).toEqual([5, 6, 7, 0, 8, 0]);
-    expect(numbers(inputs.text)).toEqual([1, 1, 1, 0, 1, 0]);
-    expect([...visual]).toEqual([-1, -1, -1, 4, -1, -1]);
-    expect(numbers(inputs.chosen)).toEqual([0, 3]);
+    expect([n, length]).toEqual([2, 4]); // the attention's blocks are equally long
+    expect(numbers(inputs.ids)).toEqual([5, 6, 7, 0, 0, 8, 0, 0]);
+    expect(numbers(inputs.text)).toEqual([1, 1, 1, 0, 0, 1, 0, 0]);
+    expect([...visual]).toEqual([-1, -1, -1, -1, 4, -1, -1, -1]);
+    expect(numbers(inputs.chosen)).toEqual([0, 4]);
     expect(numbers(inputs.targets)).toEqual([6, 8]);
   });
 });

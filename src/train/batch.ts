@@ -1,5 +1,6 @@
 import type { TensorData } from "../core/tensor.ts";
 import { type Example, IGNORED } from "../data/example.ts";
+import { CAUSAL_BLOCKS } from "../nn/attention.ts";
 
 /** One example as the language model takes it: its tokens and visual rows in order, and what is learnt of it. */
 export interface Sequence {
@@ -88,7 +89,7 @@ export interface LanguageInputs {
 
 export function languageInputs(batch: readonly Sequence[]): LanguageInputs {
   const n = batch.length;
-  const length = Math.max(...batch.map((s) => s.places.length));
+  const length = paddedLength(batch);
   const ids = new BigInt64Array(n * length);
   const text = new Float32Array(n * length);
   const visual = new Int32Array(n * length).fill(-1);
@@ -122,6 +123,10 @@ export function languageInputs(batch: readonly Sequence[]): LanguageInputs {
     visual,
   };
 }
+
+/** Places of each sequence of a batch: as many as of its longest, to a multiple of {@link CAUSAL_BLOCKS}. */
+export const paddedLength = (batch: readonly Sequence[]): number =>
+  CAUSAL_BLOCKS * Math.ceil(Math.max(...batch.map((s) => s.places.length)) / CAUSAL_BLOCKS);
 
 const integers = (values: readonly number[]): TensorData => ({
   dtype: "i64",

@@ -5,6 +5,7 @@ import { type Graph, input, type Tensor } from "../graph/tensor.ts";
 import { attentionWithin, languageModel, logitsAt } from "../model/language.ts";
 import { connect } from "../model/oryx.ts";
 import { oryxViT, PATCH } from "../model/vit.ts";
+import { CAUSAL_BLOCKS } from "../nn/attention.ts";
 import { embedding } from "../nn/layers.ts";
 import { Params } from "../nn/params.ts";
 import { TOWER } from "../weights/tower.ts";
@@ -121,7 +122,8 @@ export function connectorBackward(parameters: Parameters, options: BackwardOptio
 /**
  * Sequences to their loss, and back.
  *
- * Inputs: `ids` i64 [n, length], sequences padded at their end with any id, which nothing sees; `text` f32
+ * Inputs: `ids` i64 [n, length], sequences padded at their end with any id, which nothing sees, to a multiple of
+ * {@link CAUSAL_BLOCKS}; `text` f32
  * [n, length], 1 where the id counts, 0 where a visual row stands; `visual` f32 [n, length, width], that row, zeros
  * elsewhere; `chosen` i64 [chosen], places n * length + i whose next token is learnt; `targets` i64 [chosen], those
  * tokens; `labels` f32 scalar, what the sum is divided by.
@@ -142,14 +144,15 @@ function language(parameters: Parameters) {
   const inputs = new ParameterInputs(parameters);
   const { language: config } = parameters.model.config;
   const p = inputs.params.at("model");
-  const [n, length, chosen] = [symbol("n"), symbol("length"), symbol("chosen")];
+  const [n, block, chosen] = [symbol("n"), symbol("block"), symbol("chosen")];
+  const length = times(CAUSAL_BLOCKS, block);
   const places = times(n, length);
   const flat = (t: Tensor) => reshape(t, [places, ...t.shape.slice(2)]);
   const visual = input("visual", "f32", [n, length, config.hiddenSize]);
   const text = reshape(input("text", "f32", [n, length]), [places, 1]);
   const embedded = embedding(p.at("embed_tokens"), flat(input("ids", "i64", [n, length])));
   const x = add(mul(embedded, text), flat(visual));
-  const hidden = languageModel(p, config, x, attentionWithin(config, n, length));
+  const hidden = languageModel(p, config, x, attentionWithin(config, n, block));
   const logits = logitsAt(inputs.params, config, hidden, input("chosen", "i64", [chosen]));
   const sum = crossEntropy(logits, input("targets", "i64", [chosen]));
   return { inputs, visual, loss: div(sum, input("labels", "f32", [])) };

@@ -3,13 +3,13 @@ import { OryxError, throwIfAborted } from "../core/errors.ts";
 import { scalar, type TensorData } from "../core/tensor.ts";
 import type { Example } from "../data/example.ts";
 import type { Graph } from "../graph/tensor.ts";
-import { connectorOperations, languageOperations, towerOperations } from "../model/cost.ts";
+import { connectorOperations, languageOperations, sequencePairs, towerOperations } from "../model/cost.ts";
 import { PATCH } from "../model/vit.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { OutputTarget, Runtime, Session } from "../runtime/session.ts";
 import { GradientSums } from "./accumulate.ts";
 import type { Arena, Part } from "./arena.ts";
-import { languageInputs, microBatches, type Sequence, sequenceOf } from "./batch.ts";
+import { languageInputs, microBatches, paddedLength, type Sequence, sequenceOf } from "./batch.ts";
 import { inLanes } from "./lanes.ts";
 import { AdamW, type AdamWOptions, DEFAULT_ADAMW } from "./optimiser.ts";
 import type { Parameters } from "./parameters.ts";
@@ -253,13 +253,13 @@ export class Trainer {
     const room = {
       most: this.#limits.scoreBytes,
       neededBy: (batch: readonly Sequence[]) =>
-        DTYPE_BYTES.f32 * layers * heads * batch.length * Math.max(...batch.map((s) => s.places.length)) ** 2,
+        DTYPE_BYTES.f32 * layers * heads * batch.length * sequencePairs(paddedLength(batch)),
     };
     const take = async ({ fed, target, loss, gradients }: Awaited<ReturnType<typeof read>>) => {
       total += floats(loss)[0] as number;
       checkLoss(total);
       const [tokens, predicted] = [fed.n * fed.length, fed.inputs.chosen.data.length];
-      const work = { tokens, pairs: tokens * fed.length, predicted };
+      const work = { tokens, pairs: fed.n * sequencePairs(fed.length), predicted };
       const once = languageOperations(this.parameters.model.config.language, work);
       this.profile.flops += (backward ? 1 + this.#backward.language : 1) * once;
       if (gradients) visual.addAt(fed.visual, floats(gradients));
