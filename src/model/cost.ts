@@ -1,4 +1,4 @@
-import { CAUSAL_SHARE } from "../nn/attention.ts";
+import { CAUSAL_BLOCKS, CAUSAL_SHARE } from "../nn/attention.ts";
 import type { LanguageConfig } from "./config.ts";
 import { PATCH, type VisionShape } from "./vit.ts";
 
@@ -57,6 +57,9 @@ export interface LanguageWork {
   /** Tokens of which the next is predicted. */
   predicted: number;
 }
+
+/** Places of a whole sequence in training, those included by which it is padded to equal blocks of attention. */
+export const sequencePlaces = (tokens: number): number => CAUSAL_BLOCKS * Math.ceil(tokens / CAUSAL_BLOCKS);
 
 /** Pairs of a whole sequence that training scores. */
 export const sequencePairs = (length: number): number => CAUSAL_SHARE * length ** 2;

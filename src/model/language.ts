@@ -118,7 +118,10 @@ export function attentionInPlace(
   return { attention, present };
 }
 
-/** Attention within each of `n` whole sequences of one length; x holds them one behind the other, [n * length, width]. */
+/**
+ * Attention within each of `n` whole sequences of one length, {@link CAUSAL_BLOCKS} times `block`; x holds them one
+ * behind the other, [n * length, width].
+ */
 export function attentionWithin(
   { heads, kvHeads, headDim, ropeTheta }: LanguageConfig,
   n: Dim,

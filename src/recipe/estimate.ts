@@ -2,7 +2,13 @@ import { OryxError } from "../core/errors.ts";
 import { gigabytes } from "../core/figures.ts";
 import { elementCount } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import { connectorOperations, languageOperations, sequencePairs, towerOperations } from "../model/cost.ts";
+import {
+  connectorOperations,
+  languageOperations,
+  sequencePairs,
+  sequencePlaces,
+  towerOperations,
+} from "../model/cost.ts";
 import { PARTS, type Part } from "../train/arena.ts";
 import { arrange, type ModelShape } from "../train/parameters.ts";
 import { backwardPasses, type LearntShares, learntShares } from "../train/passes.ts";
@@ -135,11 +141,12 @@ function exampleOperations(
   const backward = backwardPasses(shares);
   const widths = { width: visionShape.width, compressorWidth, hiddenSize: language.hiddenSize };
   const each = pictures > 0 ? patches / pictures : 0;
+  const places = sequencePlaces(tokens);
   return (
     (1 + backward.tower) * towerOperations(visionShape, pictures, each) +
     (1 + backward.connector) * connectorOperations(widths, patches, Math.min(patches, tokens)) +
     (1 + backward.language) *
-      languageOperations(language, { tokens, pairs: sequencePairs(tokens), predicted: labels })
+      languageOperations(language, { tokens: places, pairs: sequencePairs(places), predicted: labels })
   );
 }
 

@@ -1,6 +1,6 @@
 import type { TensorData } from "../core/tensor.ts";
 import { type Example, IGNORED } from "../data/example.ts";
-import { CAUSAL_BLOCKS } from "../nn/attention.ts";
+import { sequencePlaces } from "../model/cost.ts";
 
 /** One example as the language model takes it: its tokens and visual rows in order, and what is learnt of it. */
 export interface Sequence {
@@ -129,9 +129,9 @@ export function languageInputs(batch: readonly Sequence[]): LanguageInputs {
   };
 }
 
-/** Places of each sequence of a batch: as many as of its longest, to a multiple of {@link CAUSAL_BLOCKS}. */
+/** Places of each sequence of a batch: those of its longest. */
 export const paddedLength = (batch: readonly Sequence[]): number =>
-  CAUSAL_BLOCKS * Math.ceil(Math.max(...batch.map((s) => s.places.length)) / CAUSAL_BLOCKS);
+  sequencePlaces(Math.max(...batch.map((s) => s.places.length)));
 
 const integers = (values: readonly number[]): TensorData => ({
   dtype: "i64",

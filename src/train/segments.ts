@@ -125,10 +125,9 @@ export function connectorBackward(parameters: Parameters, options: BackwardOptio
  * Sequences to their loss, and back.
  *
  * Inputs: `ids` i64 [n, length], sequences padded at their end with any id, which nothing sees, to a multiple of
- * {@link CAUSAL_BLOCKS}; `text` f32
- * [n, length], 1 where the id counts, 0 where a visual row stands; `visual` f32 [n, length, width], that row, zeros
- * elsewhere; `chosen` i64 [chosen], places n * length + i whose next token is learnt; `targets` i64 [chosen], those
- * tokens; `labels` f32 scalar, what the sum is divided by.
+ * {@link CAUSAL_BLOCKS}; `text` f32 [n, length], 1 where the id counts, 0 where a visual row stands; `visual` f32
+ * [n, length, width], that row, zeros elsewhere; `chosen` i64 [chosen], places n * length + i whose next token is
+ * learnt; `targets` i64 [chosen], those tokens; `labels` f32 scalar, what the sum is divided by.
  * Outputs: `loss` f32 scalar; gradients of trained parameters, and of `visual`.
  */
 export function languageBackward(parameters: Parameters, options: BackwardOptions): Graph {

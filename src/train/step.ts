@@ -40,7 +40,7 @@ export interface TrainerOptions {
   lanes?: number | undefined;
   /**
    * Bytes that attention's scores, which are kept for the way back, may take in all runs that go on at a time; default:
-   * any. A run that needs more goes alone. A film of 11,000 tokens takes 8 GB in a model of 4 blocks of 4 heads.
+   * any. A run that needs more goes alone. A film of 11,000 tokens takes 5 GB in a model of 4 layers of 4 heads.
    */
   scoreBytes?: number | undefined;
   /** Patches of one run of the vision tower at most; default 512. A larger picture runs alone. */
