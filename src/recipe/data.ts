@@ -93,7 +93,7 @@ export async function openStageData(spec: StageDataSpec): Promise<Dataset> {
     if (source.from === "world") {
       datasets.push(worldDataset({ ...common, count: source.count, world: source.world, tokenizer }));
     } else if (style === "naming") {
-      throw new OryxError("data_invalid", "records do not say what stands where", "name pages of the world");
+      throw new RangeError("records do not say what stands where");
     } else {
       datasets.push(
         await recordDataset({ ...common, style, files: [source.file], root: source.root }, tokenizer),

@@ -135,7 +135,18 @@ const stage = z
   .refine(({ epochs, steps }) => (epochs === undefined) !== (steps === undefined), {
     path: ["steps"],
     message: "give either epochs or steps",
-  });
+  })
+  .refine(
+    ({ template, data }) =>
+      template !== "naming" ||
+      data.every(
+        (source) => source.from === "world" && Object.keys(source.kinds).every((kind) => kind === "page"),
+      ),
+    {
+      path: ["template"],
+      message: "only pages of the world say what stands where: name no other kinds and no records",
+    },
+  );
 
 const model = z.strictObject({
   /** The model's config.json; relative to the recipe. */

@@ -1,3 +1,6 @@
+import type { Size } from "../core/size.ts";
+import { DEFAULT_COMPRESSION, type Modality } from "../model/visual.ts";
+import { PATCH } from "../model/vit.ts";
 import type { Candidate } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
@@ -9,6 +12,7 @@ import {
   ICONS,
   NUMBERS,
   PLACES,
+  type Place,
   SHAPES,
   tellStep,
   VERBS,
@@ -31,7 +35,8 @@ const SIZES = { from: 72, to: 300, aspect: 2.2, least: 64, most: 400 } as const 
 interface Cell {
   told: string;
   words: Named["words"];
-  heldOut: boolean;
+  /** Whether it is kept from training where its middle lies so far down, as a share of the page. */
+  isHeldOut: (middle: number) => boolean;
   shown?: Shown["thing"];
   mark: (x: number, y: number) => string;
   /** Pixels that it takes. */
@@ -39,15 +44,15 @@ interface Cell {
   height: number;
 }
 
-/** Draws what stands in a cell of a size, in pixels; undefined: it does not fit or is kept from training. */
 type Sort = {
-  /** Encoded pixels of a cell at least. */
-  least: { width: number; height: number };
+  /** Encoded pixels of a cell at least; no less than a token stands for. */
+  least: Size;
   /** Cells at most: each takes tokens. */
   most: number;
   /** What stands between two of them in the answer. */
   between: string;
-  draw: (page: Page, cell: { width: number; height: number }, middle: number) => Cell | undefined;
+  /** What stands in a cell of a size, in pixels; undefined: it does not fit. */
+  draw: (page: Page, cell: Size) => Cell | undefined;
 };
 
 interface Page {
@@ -60,7 +65,7 @@ interface Page {
 const written = (
   { dice, sight, background }: Page,
   text: string,
-  cell: { width: number; height: number },
+  cell: Size,
   most: number,
 ): Cell | undefined => {
   const least = LEAST_CAPITALS / sight.shrink;
@@ -71,7 +76,7 @@ const written = (
   return {
     told: text,
     words: /\d/.test(text) ? [text.charAt(0), text.charAt(1)] : [text, text],
-    heldOut: false,
+    isHeldOut: () => false,
     mark: (x, y) => textMark(text, fill, x, y, capitals),
     width: capitals / capitalsFor(text, 1),
     height: capitals,
@@ -89,11 +94,11 @@ const SORTS: Readonly<Record<"letters" | "words" | "objects" | "marked" | "icons
     least: { width: 64, height: 21 },
     most: 18,
     between: ", ",
-    draw(page, cell, middle) {
+    draw(page, cell) {
       const text = page.dice.chance(0.75) ? page.dice.pick(WORDS) : page.dice.pick(NUMBERS);
-      const place = PLACES[Math.min(2, Math.floor(3 * middle))] as (typeof PLACES)[number];
       const drawn = written(page, text, cell, 40);
-      return drawn && { ...drawn, heldOut: heldOutText(text, place), shown: { text } };
+      const isHeldOut = (middle: number) => heldOutText(text, PLACES[Math.floor(3 * middle)] as Place);
+      return drawn && { ...drawn, isHeldOut, shown: { text } };
     },
   },
   objects: {
@@ -122,7 +127,7 @@ const SORTS: Readonly<Record<"letters" | "words" | "objects" | "marked" | "icons
       return {
         told: isActed ? tellStep(step) : step.icon,
         words: [step.icon, isActed ? step.verb : step.icon],
-        heldOut: false,
+        isHeldOut: () => false,
         mark: (x, y) => (isActed ? actedMark(step, x, y, side) : tileMark(theme, step.icon, x, y, side)),
         width: side,
         height: side,
@@ -131,11 +136,7 @@ const SORTS: Readonly<Record<"letters" | "words" | "objects" | "marked" | "icons
   },
 };
 
-function object(
-  { dice, sight, background }: Page,
-  cell: { width: number; height: number },
-  mark?: number,
-): Cell {
+function object({ dice, sight, background }: Page, cell: Size, mark?: number): Cell {
   const colour = dice.pick(COLOURS.filter((c) => visibleOn(background, c)));
   const shape = dice.pick(SHAPES);
   const least = LEAST_OBJECT / sight.shrink;
@@ -145,7 +146,7 @@ function object(
   return {
     told: `${colour} ${shape}${mark === undefined ? "" : ` ${mark}`}`,
     words: [colour, shape],
-    heldOut: heldOutObject(colour, shape),
+    isHeldOut: () => heldOutObject(colour, shape),
     shown: thing,
     mark: (x, y) =>
       mark === undefined
@@ -173,7 +174,7 @@ function attempt<T>(draw: () => T | undefined): T | undefined {
 export function drawPage(
   dice: Dice,
   heldOut: boolean,
-  modality: "image" | "video",
+  modality: Modality,
 ): { scenery: Scenery; candidates: Candidate[] } {
   return dice.until(() => {
     const sort = dice.weighted([
@@ -191,8 +192,9 @@ export function drawPage(
       const fit = Math.max(1, Math.floor(side / cell));
       return Math.max(dice.whole(1, fit), dice.whole(1, fit));
     };
-    const columns = many(sight.encoded.width, least.width);
-    const rows = many(sight.encoded.height, least.height);
+    const token = PATCH * DEFAULT_COMPRESSION[modality];
+    const columns = many(sight.encoded.width, Math.max(least.width, token));
+    const rows = many(sight.encoded.height, Math.max(least.height, token));
     if (columns * rows > most) return undefined;
     const { width, height } = sight.size;
     const cell = { width: width / columns, height: height / rows };
@@ -206,17 +208,19 @@ export function drawPage(
       const line: string[] = [];
       for (let column = 0; column < columns; column++) {
         if (dice.chance(gaps)) continue;
-        const middle = (row + 0.5) / rows;
-        const drawn = attempt(() => {
-          const one = draw(page, cell, middle);
-          return one?.heldOut && !heldOut ? undefined : one;
+        const placed = attempt(() => {
+          const drawn = draw(page, cell);
+          if (drawn === undefined) return undefined;
+          const away = (length: number, taken: number) =>
+            dice.between(-0.5, 0.5) * Math.max(0, length - taken - 1);
+          const x = (column + 0.5) * cell.width + away(cell.width, drawn.width);
+          const y = (row + 0.5) * cell.height + away(cell.height, drawn.height);
+          const isOut = drawn.isHeldOut(y / height);
+          return isOut && !heldOut ? undefined : { drawn, x, y, isOut };
         });
-        if (drawn === undefined) return undefined;
-        isHeldOut ||= drawn.heldOut;
-        const away = (length: number, taken: number) =>
-          dice.between(-0.5, 0.5) * Math.max(0, length - taken - 1);
-        const x = (column + 0.5) * cell.width + away(cell.width, drawn.width);
-        const y = (row + 0.5) * cell.height + away(cell.height, drawn.height);
+        if (placed === undefined) return undefined;
+        const { drawn, x, y, isOut } = placed;
+        isHeldOut ||= isOut;
         marks.push(drawn.mark(x, y));
         if (drawn.shown) shown.push({ picture: 0, thing: drawn.shown, x, y, size: drawn.height });
         line.push(drawn.told);

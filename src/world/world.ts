@@ -71,7 +71,16 @@ export function composeSample(seed: number, options: WorldOptions): Composition 
 }
 
 /** What is drawn for a kind of question. */
-type Genre = "image" | "motions" | "slides" | "recording" | "haystack" | "table" | "page" | "frame";
+type Genre =
+  | "image"
+  | "motions"
+  | "slides"
+  | "recording"
+  | "haystack"
+  | "table"
+  | "page"
+  | "frame"
+  | "longframe";
 
 const MODALITY: Readonly<Record<Genre, Modality>> = {
   image: "image",
@@ -82,6 +91,7 @@ const MODALITY: Readonly<Record<Genre, Modality>> = {
   table: "video",
   page: "image",
   frame: "video",
+  longframe: "video_long",
 };
 
 /** Turns of a sample: looking is expensive, asking is cheap. */
@@ -94,6 +104,7 @@ const TURNS: Readonly<Record<Genre, readonly [least: number, most: number]>> = {
   table: [4, 6],
   page: [1, 1],
   frame: [1, 1],
+  longframe: [1, 1],
 };
 
 type DrawGenre = (
@@ -115,6 +126,7 @@ const DRAW: Readonly<Record<Genre, DrawGenre>> = {
   table: (dice, _, heldOut, { easy }) => drawTable(dice, heldOut, easy),
   page: (dice, _, heldOut) => drawPage(dice, heldOut, "image"),
   frame: (dice, _, heldOut) => drawPage(dice, heldOut, "video"),
+  longframe: (dice, _, heldOut) => drawPage(dice, heldOut, "video_long"),
 };
 
 function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
@@ -130,7 +142,7 @@ function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
     case "video_choice":
       return dice.pick(["motions", "slides"]);
     case "page":
-      return dice.pick(["page", "page", "frame"]);
+      return dice.pick(["page", "page", "frame", "frame", "longframe"]);
     case "letter":
       return dice.pick(["image", "motions", "slides"]);
     case "steps":
