@@ -15,7 +15,7 @@ import { worldDataset } from "./world-data.ts";
 
 /** One source of a stage, as plain data. */
 type SourceSpec =
-  | { from: "world"; world: WorldOptions; count: number }
+  | { from: "world"; world: WorldOptions; told?: boolean | undefined; count: number }
   | { from: "records"; file: RecordIndex; root: string };
 
 /** A stage's data as plain data, as it is sent to the threads that prepare examples. */
@@ -49,8 +49,8 @@ export async function stageDataSpec(
   const sources: SourceSpec[] = [];
   for (const data of stage.data) {
     if (data.from === "world") {
-      const { kinds, easy, needle, count } = data;
-      sources.push({ from: "world", world: { split: "train", kinds, easy, needle }, count });
+      const { kinds, easy, needle, told, count } = data;
+      sources.push({ from: "world", world: { split: "train", kinds, easy, needle }, told, count });
       continue;
     }
     const path = resolve(recipe.dir, data.file);
@@ -91,7 +91,8 @@ export async function openStageData(spec: StageDataSpec): Promise<Dataset> {
   for (const [i, source] of spec.sources.entries()) {
     const common = { style, views, maxTokens, seed: seed + i };
     if (source.from === "world") {
-      datasets.push(worldDataset({ ...common, count: source.count, world: source.world, tokenizer }));
+      const { world, told, count } = source;
+      datasets.push(worldDataset({ ...common, count, world, told, tokenizer }));
     } else if (style === "naming") {
       throw new RangeError("records do not say what stands where");
     } else {

@@ -48,6 +48,8 @@ const worldData = z
         cards: upTo(MOST_CARDS).optional(),
       })
       .optional(),
+    /** Whether nothing is shown, and each question comes with the reasons of its answer: only to conclude is learnt. */
+    told: z.boolean().optional(),
     /** Examples of one epoch. */
     count: amount,
   })
@@ -140,11 +142,14 @@ const stage = z
     ({ template, data }) =>
       template !== "naming" ||
       data.every(
-        (source) => source.from === "world" && Object.keys(source.kinds).every((kind) => kind === "page"),
+        (source) =>
+          source.from === "world" &&
+          !source.told &&
+          Object.keys(source.kinds).every((kind) => kind === "page"),
       ),
     {
       path: ["template"],
-      message: "only pages of the world say what stands where: name no other kinds and no records",
+      message: "only pages of the world say what stands where: name no other kinds, no records, nothing told",
     },
   );
 

@@ -1,5 +1,6 @@
 import {
   answerMessage,
+  type ConversationRequest,
   conversationExample,
   questionMessage,
   type TrainingStyle,
@@ -10,10 +11,11 @@ import { exampleVisual } from "../data/visual.ts";
 import type { ViewLimits } from "../model/views.ts";
 import { userMessage } from "../text/prompt.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import type { WorldOptions, WorldTurn } from "../world/sample.ts";
+import { reasonsOf } from "../world/language.ts";
+import type { WorldOptions, WorldSample, WorldTurn } from "../world/sample.ts";
 import type { Named } from "../world/scenery.ts";
 import { trainingSeed } from "../world/seeds.ts";
-import { worldSample } from "../world/world.ts";
+import { composeSample, worldSample } from "../world/world.ts";
 
 /** What a world's samples are made into. */
 export interface WorldDataOptions {
@@ -22,6 +24,11 @@ export interface WorldDataOptions {
   /** A whole number from 0 that says which samples, see {@link trainingSeed}. */
   seed: number;
   world: WorldOptions;
+  /**
+   * Whether nothing is shown, and each question comes with what would be seen: the reasons of its answer. What is
+   * left to learn is to conclude, at a fraction of the cost.
+   */
+  told?: boolean | undefined;
   tokenizer: Tokenizer;
   style: TrainingStyle | "naming";
   views: ViewLimits;
@@ -30,27 +37,48 @@ export interface WorldDataOptions {
 
 /** Samples of the miniature world as a data set. They are made when they are asked for; nothing is stored. */
 export function worldDataset(options: WorldDataOptions): Dataset {
-  const { count, seed, world, tokenizer, style, views, maxTokens } = options;
+  const { count, seed, world, told = false, tokenizer, style, views, maxTokens } = options;
   const first = trainingSeed(seed);
   return {
     length: count,
     async example(index) {
-      const { id, media, turns, named = [] } = await worldSample(first + index, world);
       if (style === "naming") {
+        const { id, media, named = [] } = await worldSample(first + index, world);
         const visual = exampleVisual(media.pictures, media.modality, views);
         return namingExample(id, visual, namersOf(named, tokenizer));
       }
-      const visuals = [exampleVisual(media.pictures, media.modality, views)];
-      // Half of the conversations leave for last what tells the rest: or most answers could be read off earlier ones.
-      const asked = index % 2 === 0 ? turns : byLength(turns);
-      const messages = asked.flatMap((turn, i) => [
-        i === 0 ? questionMessage(visuals, turn.question) : userMessage([{ text: turn.question }]),
-        answerMessage(turn.answer),
-      ]);
-      return conversationExample({ id, messages, visuals, tokenizer, style, maxTokens });
+      const conversation = told
+        ? toldConversation(`told-${first + index}`, composeSample(first + index, world).turns)
+        : shownConversation(await worldSample(first + index, world), views, index % 2 === 1);
+      return conversationExample({ ...conversation, tokenizer, style, maxTokens });
     },
     close: async () => {},
   };
+}
+
+type Conversation = Pick<ConversationRequest, "id" | "messages" | "visuals">;
+
+/** @param tellingLast whether what tells the rest comes last: or most answers could be read off earlier ones. */
+function shownConversation(
+  { id, media, turns }: WorldSample,
+  views: ViewLimits,
+  tellingLast: boolean,
+): Conversation {
+  const visuals = [exampleVisual(media.pictures, media.modality, views)];
+  const messages = (tellingLast ? byLength(turns) : turns).flatMap(({ question, answer }, i) => [
+    i === 0 ? questionMessage(visuals, question) : userMessage([{ text: question }]),
+    answerMessage(answer),
+  ]);
+  return { id, messages, visuals };
+}
+
+function toldConversation(id: string, turns: readonly WorldTurn[]): Conversation {
+  const reasoned = turns.filter(({ answer }) => reasonsOf(answer) !== answer);
+  const messages = (reasoned.length > 0 ? reasoned : turns).flatMap(({ question, answer }) => [
+    userMessage([{ text: `${reasonsOf(answer)}. ${question}` }]),
+    answerMessage(answer),
+  ]);
+  return { id, messages, visuals: [] };
 }
 
 const byLength = (turns: readonly WorldTurn[]): WorldTurn[] =>

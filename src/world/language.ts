@@ -168,6 +168,12 @@ export function conclusionOf(answer: string): string {
   return from < 0 ? answer : answer.slice(from + SO.length);
 }
 
+/** What an answer rests on; all of it where it gives no reasons. */
+export function reasonsOf(answer: string): string {
+  const from = answer.toLowerCase().lastIndexOf(SO);
+  return from < 0 ? answer : answer.slice(0, from);
+}
+
 // --------------------------------------------------------------------------------------------------- images
 
 /** Questions about an image: the phrasings of each. */
