@@ -31,6 +31,8 @@ export interface Example {
   /** Beside each prompt token: its id where it is learnt, else {@link IGNORED}. Always ignored at visuals. */
   labels: readonly number[];
   visuals: readonly ExampleVisual[];
+  /** Beside each prompt token that is a visual: what each of its rows is to be named, or {@link IGNORED}. */
+  rowLabels?: readonly (Int32Array | undefined)[];
   /** Tokens of the sequence, visual ones included. */
   tokens: number;
 }

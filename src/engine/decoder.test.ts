@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { keepingCaches } from "../../test/support/resident-runtime.ts";
+import { languageGraph, languageGraphInPlace } from "../model/oryx.ts";
+import { emitOnnx } from "../onnx/emit.ts";
 import { createNodeRuntime } from "../runtime/node/runtime.ts";
-import type { Runtime } from "../runtime/session.ts";
+import type { Runtime, Session } from "../runtime/session.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
-import type { Decoder } from "./decoder.ts";
-import { loadDecoder } from "./load.ts";
+import { Decoder, type DecoderSessions } from "./decoder.ts";
+import { HostKvMemory } from "./kv.ts";
+import { loadDecoder, type ModelSource, storedParams } from "./load.ts";
 import { argmax } from "./sampler.ts";
 
 interface GoldenCase {
@@ -14,12 +17,30 @@ interface GoldenCase {
   greedy: number[];
 }
 
+/** As where matrices are stored as int4 and as int8, but in full precision: prompts and steps have a graph each. */
+async function bothForms(
+  runtime: Runtime,
+  { config, language }: Pick<ModelSource, "config" | "language">,
+): Promise<Decoder> {
+  const p = storedParams(language);
+  const [prefill, decode] = await Promise.all(
+    [languageGraphInPlace(p, config), languageGraph(p, config)].map((graph) => runtime.load(emitOnnx(graph))),
+  );
+  const sessions: DecoderSessions = {
+    prefill: { session: prefill as Session, form: "whole" },
+    decode: { session: decode as Session, form: "rows" },
+  };
+  return new Decoder(sessions, config, new HostKvMemory(config, "f32"));
+}
+
 describe.each([
-  ["oryx-qwen-tiny", "its process's"],
-  ["oryx-llama-tiny", "its process's"],
-  ["oryx-qwen-tiny", "the device's"],
-  ["oryx-llama-tiny", "the device's"],
-])("the decoder of %s, its cache in %s memory,", (name, memory) => {
+  ["oryx-qwen-tiny", "in its process's memory"],
+  ["oryx-llama-tiny", "in its process's memory"],
+  ["oryx-qwen-tiny", "in its process's memory, extended in place by prompts"],
+  ["oryx-llama-tiny", "in its process's memory, extended in place by prompts"],
+  ["oryx-qwen-tiny", "in the device's memory"],
+  ["oryx-llama-tiny", "in the device's memory"],
+])("the decoder of %s, its cache %s,", (name, memory) => {
   const dir = `test/fixtures/${name}`;
   const cases = JSON.parse(readFileSync(`${dir}/cases.json`, "utf8")).cases as GoldenCase[];
   const text = cases.find((c) => c.name === "text") as GoldenCase;
@@ -28,8 +49,9 @@ describe.each([
   beforeAll(async () => {
     runtime = await createNodeRuntime();
     const { config, language } = await openCheckpoint(dir);
-    const keeping = memory === "the device's" ? keepingCaches(runtime) : runtime;
-    decoder = await loadDecoder(keeping, { config: config.language, language });
+    const source = { config: config.language, language };
+    if (memory.includes("in place")) decoder = await bothForms(runtime, source);
+    else decoder = await loadDecoder(memory.includes("device") ? keepingCaches(runtime) : runtime, source);
   });
   afterAll(() => runtime.close());
 

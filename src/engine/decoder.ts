@@ -1,7 +1,7 @@
 import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import type { InputTensor, OutputTarget, Session } from "../runtime/session.ts";
-import type { KvMemory, KvSlot } from "./kv.ts";
+import type { KvForm, KvMemory, KvSlot } from "./kv.ts";
 import { type Chunk, chunks, type Stretch, sequenceLength } from "./sequence.ts";
 import { Turns } from "./turns.ts";
 
@@ -13,10 +13,16 @@ const SCORE_BYTES = 64e6;
 /** Tokens of one step up to which the bytes of the weights decide, and not the arithmetic. */
 const LONGEST_DECODE = 4;
 
-/** Sessions of the language graph, for many tokens at once and for few; both may be one. */
+/** A language graph that is loaded, and how it takes the cache. */
+export interface LanguageSession {
+  session: Session;
+  form: KvForm;
+}
+
+/** Language graphs for many tokens at once and for few; both may be one. */
 export interface DecoderSessions {
-  prefill: Session;
-  decode: Session;
+  prefill: LanguageSession;
+  decode: LanguageSession;
 }
 
 /** What a prefill tells while it works: tokens done of all. */
@@ -107,20 +113,19 @@ export class Decoder {
     const { hiddenSize, vocabSize } = this.config;
     const logits = new Float32Array(rows.length * vocabSize);
     await this.#turns.take(async () => {
-      const cache = await slot.bind(length);
+      const { session, form } = length > LONGEST_DECODE ? this.#sessions.prefill : this.#sessions.decode;
+      const cache = await slot.bind(length, form);
       const inputs: Record<string, InputTensor> = {
         ...cache.inputs,
         ids: { dtype: "i64", shape: [chunk.ids.length], data: chunk.ids },
         visual: { dtype: "f32", shape: [chunk.visuals, hiddenSize], data: chunk.visual },
         order: { dtype: "i64", shape: [length], data: chunk.order },
-        positions: integers(length, (i) => slot.length + i),
         rows: integers(rows.length, (i) => rows[i] as number),
       };
       const outputs: Record<string, OutputTarget> = {
         ...cache.outputs,
         logits: { dtype: "f32", shape: [rows.length, vocabSize], data: logits },
       };
-      const session = length > LONGEST_DECODE ? this.#sessions.prefill : this.#sessions.decode;
       await session.run(inputs, outputs, { signal });
     }, signal);
     slot.advance(length);
@@ -128,8 +133,8 @@ export class Decoder {
   }
 
   async close(): Promise<void> {
-    await this.#sessions.prefill.close();
-    await this.#sessions.decode.close();
+    await this.#sessions.prefill.session.close();
+    await this.#sessions.decode.session.close();
     await this.#memory.close();
   }
 

@@ -5,8 +5,17 @@ import { type Graph, input } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { CACHE_PARTS, cacheName } from "../model/oryx.ts";
 import { emitOnnx } from "../onnx/emit.ts";
-import type { DeviceTensor, InputTensor, OutputTarget, Runtime, Session } from "../runtime/session.ts";
-import { type KvBinding, type KvMemory, type KvRows, type KvSlot, requireRoom, tokensOf } from "./kv.ts";
+import type { DeviceTensor, InputTensor, Runtime, Session } from "../runtime/session.ts";
+import {
+  type KvBinding,
+  type KvForm,
+  type KvMemory,
+  type KvRows,
+  type KvSlot,
+  requireRoom,
+  tokensOf,
+  wholeBinding,
+} from "./kv.ts";
 
 /** Memory is asked for so many tokens at a time, and for a share more than are there, so that it seldom has to move. */
 const TOKENS_AT_A_TIME = 512;
@@ -59,6 +68,9 @@ interface Part {
   tensor: DeviceTensor | undefined;
 }
 
+/** A part that has memory. */
+type Held = Part & { tensor: DeviceTensor };
+
 /**
  * A slot on the device. Its memory grows with what it holds, since a device gives all that is asked for at once; a
  * part at a time is moved, so that little more is taken meanwhile.
@@ -98,17 +110,14 @@ class DeviceKvSlot implements KvSlot {
     for (const part of this.#parts) await this.#reserved(part, this.#length + count);
   }
 
-  async bind(count: number): Promise<KvBinding> {
+  async bind(count: number, form: KvForm): Promise<KvBinding> {
     requireRoom(this, count);
-    const total = this.#length + count;
-    const inputs: Record<string, InputTensor> = { last: index(total - 1), total: index(total) };
-    const outputs: Record<string, OutputTarget> = {};
+    if (form !== "whole") throw new RangeError("a cache on the device is bound whole");
+    const parts: Held[] = [];
     for (const part of this.#parts) {
-      const tensor = await this.#reserved(part, total);
-      inputs[part.past] = tensor;
-      outputs[part.present] = tensor;
+      parts.push({ ...part, tensor: await this.#reserved(part, this.#length + count) });
     }
-    return { inputs, outputs };
+    return wholeBinding(parts, this.#length, count);
   }
 
   advance(count: number): void {
@@ -210,5 +219,4 @@ class DeviceKvSlot implements KvSlot {
   }
 }
 
-const index = (i: number): TensorData => ({ dtype: "i32", shape: [1], data: Int32Array.of(i) });
 const size = (n: number): TensorData => ({ dtype: "i64", shape: [], data: BigInt64Array.of(BigInt(n)) });

@@ -5,9 +5,15 @@ import type { TensorData } from "../core/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import { kvBytes } from "../model/cost.ts";
 import { CACHE_PARTS, cacheName, type KvType } from "../model/oryx.ts";
-import type { InputTensor, OutputTarget } from "../runtime/session.ts";
+import type { DeviceTensor, InputTensor, OutputTarget } from "../runtime/session.ts";
 
-/** What a step reads and writes of a cache, by the language graph's names. */
+/**
+ * How a language graph takes a cache: the rows of each KV head, the new ones apart from those cached (`languageGraph`),
+ * or whole, to be extended in place (`languageGraphInPlace`).
+ */
+export type KvForm = "rows" | "whole";
+
+/** What a step reads and writes of a cache, and where in it the step stands, by the language graph's names. */
 export interface KvBinding {
   inputs: Record<string, InputTensor>;
   outputs: Record<string, OutputTarget>;
@@ -27,8 +33,11 @@ export interface KvSlot {
   readonly length: number;
   /** Has memory for `count` more tokens, when many steps will add them. @throws OryxError `out_of_memory` */
   reserve(count: number): Promise<void>;
-  /** What the next step binds, when it is of `count` tokens. @throws OryxError `out_of_memory` */
-  bind(count: number): Promise<KvBinding>;
+  /**
+   * What the next step binds, when it is of `count` tokens.
+   * @throws OryxError `out_of_memory`; RangeError when it cannot be had in this form
+   */
+  bind(count: number, form: KvForm): Promise<KvBinding>;
   /** Counts rows that a step has written as cached. */
   advance(count: number): void;
   /** Forgets everything after the first `length` tokens. */
@@ -52,7 +61,14 @@ export interface KvMemory {
   close(): Promise<void>;
 }
 
-/** One stretch of memory of a slot: the keys or the values of one KV head in one layer, [capacity, d]. */
+/** The keys or the values of one layer, [1, kvHeads, capacity, d]. */
+interface Part {
+  past: string;
+  present: string;
+  tensor: TensorData;
+}
+
+/** One stretch of a part: what belongs to one KV head, [capacity, d]. */
 interface Block {
   past: string;
   present: string;
@@ -68,6 +84,7 @@ export class HostKvSlot implements KvSlot {
   readonly #type: KvType;
   readonly #d: number;
   readonly #blocks: Block[] = [];
+  readonly #parts: Part[] = [];
   #length = 0;
 
   constructor(config: LanguageConfig, capacity: number, type: KvType) {
@@ -79,6 +96,12 @@ export class HostKvSlot implements KvSlot {
         // Untouched pages of a fresh array take no memory, so a long capacity costs only what is used of it.
         const elements = config.kvHeads * capacity * this.#d;
         const all = type === "f32" ? new Float32Array(elements) : new Uint16Array(elements);
+        const shape = [1, config.kvHeads, capacity, this.#d];
+        this.#parts.push({
+          past: cacheName("past", layer, part),
+          present: cacheName("present", layer, part),
+          tensor: { dtype: type, shape, data: all } as TensorData,
+        });
         for (let head = 0; head < config.kvHeads; head++) {
           const start = head * capacity * this.#d;
           this.#blocks.push({
@@ -97,10 +120,14 @@ export class HostKvSlot implements KvSlot {
 
   async reserve(): Promise<void> {}
 
-  async bind(count: number): Promise<KvBinding> {
+  async bind(count: number, form: KvForm): Promise<KvBinding> {
     requireRoom(this, count);
+    if (form === "whole") {
+      if (this.#type !== "f32") throw new RangeError(`a cache of ${this.#type} is not extended in place`);
+      return wholeBinding(this.#parts, this.#length, count);
+    }
     return {
-      inputs: this.#views("past", 0, this.#length),
+      inputs: { ...this.#views("past", 0, this.#length), positions: positions(this.#length, count) },
       outputs: this.#views("present", this.#length, count),
     };
   }
@@ -152,6 +179,31 @@ export class HostKvSlot implements KvSlot {
     return views;
   }
 }
+
+/** Binds each part as it is, for a step of `count` tokens behind `cached` ones. */
+export function wholeBinding(
+  parts: readonly { past: string; present: string; tensor: TensorData | DeviceTensor }[],
+  cached: number,
+  count: number,
+): KvBinding {
+  const total = cached + count;
+  const place = (i: number): TensorData => ({ dtype: "i32", shape: [1], data: Int32Array.of(i) });
+  return {
+    inputs: {
+      ...Object.fromEntries(parts.map(({ past, tensor }) => [past, tensor])),
+      positions: positions(0, total),
+      last: place(total - 1),
+      total: place(total),
+    },
+    outputs: Object.fromEntries(parts.map(({ present, tensor }) => [present, tensor])),
+  };
+}
+
+const positions = (from: number, count: number): TensorData => ({
+  dtype: "i64",
+  shape: [count],
+  data: BigInt64Array.from({ length: count }, (_, i) => BigInt(from + i)),
+});
 
 /** @throws RangeError: whoever plans a request counts its tokens before */
 export function requireRoom(slot: KvSlot, count: number): void {

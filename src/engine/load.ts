@@ -1,15 +1,14 @@
 import type { StoredTensor } from "../core/tensor.ts";
-import { type Tensor, weight } from "../graph/tensor.ts";
+import { type Graph, type Tensor, weight } from "../graph/tensor.ts";
 import type { LanguageConfig } from "../model/config.ts";
-import type { Pace } from "../model/language.ts";
-import { type KvType, languageGraph, residentLanguageGraph, visionGraph } from "../model/oryx.ts";
+import { type KvType, languageGraph, languageGraphInPlace, visionGraph } from "../model/oryx.ts";
 import type { VisionShape } from "../model/vit.ts";
 import { type IntegerStorage, JOINED, type Matrix, PARTS, Params } from "../nn/params.ts";
 import { emitOnnx } from "../onnx/emit.ts";
 import type { Runtime, RuntimeModel } from "../runtime/session.ts";
-import { Decoder } from "./decoder.ts";
+import { Decoder, type LanguageSession } from "./decoder.ts";
 import { VisionEncoder } from "./encoder.ts";
-import { HostKvMemory } from "./kv.ts";
+import { HostKvMemory, type KvForm } from "./kv.ts";
 import { DeviceKvMemory } from "./kv-device.ts";
 
 /** What a model is made from: its shapes, and its tensors by the checkpoint's names. */
@@ -98,8 +97,12 @@ export interface DecoderOptions {
 /** The two halves of a model, each with graphs of its own. */
 export type LoadedPart = "language" | "vision";
 
-/** Heads whose width is no multiple of this are unknown to the kernels that extend a cache on the device. */
-const RESIDENT_HEAD_UNIT = 8;
+/** Heads whose width is no multiple of this are unknown to the kernels that extend a cache in place. */
+const IN_PLACE_HEAD_UNIT = 16;
+
+/** Whether a cache of such keys and values can be extended in place. */
+const growsInPlace = ({ headDim }: LanguageConfig, kv: KvType) =>
+  kv === "f32" && headDim % IN_PLACE_HEAD_UNIT === 0;
 
 /**
  * Describes the language model, emits it and loads it. Where the runtime's device keeps a cache in its own memory, it
@@ -112,8 +115,7 @@ export async function loadDecoder(
   options: DecoderOptions = {},
 ): Promise<Decoder> {
   const { kv = "f32" } = options;
-  const fits = kv === "f32" && source.config.headDim % RESIDENT_HEAD_UNIT === 0;
-  const stepTokens = fits ? await runtime.residentTokens() : 0;
+  const stepTokens = growsInPlace(source.config, kv) ? await runtime.residentTokens() : 0;
   return stepTokens > 0
     ? loadResidentDecoder(runtime, source, stepTokens, options)
     : loadHostDecoder(runtime, source, options);
@@ -125,12 +127,13 @@ async function loadResidentDecoder(
   stepTokens: number,
   { onLoad }: DecoderOptions,
 ): Promise<Decoder> {
-  const model = emitOnnx(residentLanguageGraph(storedParams(language), config));
+  const model = emitOnnx(languageGraphInPlace(storedParams(language), config));
   onLoad?.("language", model);
   const session = await runtime.load(model);
   try {
     const memory = await DeviceKvMemory.create(runtime, config, stepTokens);
-    return new Decoder({ prefill: session, decode: session }, config, memory);
+    const whole = { session, form: "whole" } as const;
+    return new Decoder({ prefill: whole, decode: whole }, config, memory);
   } catch (error) {
     await session.close();
     throw error;
@@ -142,20 +145,23 @@ async function loadHostDecoder(
   source: Pick<ModelSource, "config" | "language">,
   { kv = "f32", both = true, onLoad }: DecoderOptions,
 ): Promise<Decoder> {
-  const memory = new HostKvMemory(source.config, kv);
-  const load = (prefer: IntegerStorage, pace: Pace) => {
-    const model = emitOnnx(languageGraph(storedParams(source.language, prefer), source.config, kv, pace));
+  const { config, language } = source;
+  const memory = new HostKvMemory(config, kv);
+  const load = async (graph: Graph, form: KvForm): Promise<LanguageSession> => {
+    const model = emitOnnx(graph);
     onLoad?.("language", model);
-    return runtime.load(model);
+    return { session: await runtime.load(model), form };
   };
-  const decode = await load("int4", "steps");
-  if (!both || !storesBoth(source.language)) {
-    return new Decoder({ prefill: decode, decode }, source.config, memory);
-  }
+  const decode = await load(languageGraph(storedParams(language, "int4"), config, kv, "steps"), "rows");
+  if (!both || !storesBoth(language)) return new Decoder({ prefill: decode, decode }, config, memory);
+  const int8 = storedParams(language, "int8");
   try {
-    return new Decoder({ prefill: await load("int8", "prompts"), decode }, source.config, memory);
+    const prefill = growsInPlace(config, kv)
+      ? await load(languageGraphInPlace(int8, config), "whole")
+      : await load(languageGraph(int8, config, kv, "prompts"), "rows");
+    return new Decoder({ prefill, decode }, config, memory);
   } catch (error) {
-    await decode.close();
+    await decode.session.close();
     throw error;
   }
 }

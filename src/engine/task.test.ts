@@ -1,17 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  ASK_FILM,
-  ASK_IMAGE,
-  ASK_STEPS,
-  because,
-  choose,
-  GOALS,
-  ICONS,
-  tellSteps,
-  VERBS,
-} from "../world/language.ts";
-import { checkTask, letterOf, taskQuestion, taskResult } from "./task.ts";
+import { lettered, letterOf } from "../text/choice.ts";
+import { ASK_FILM, ASK_IMAGE, ASK_STEPS, GOALS, ICONS, so, tellSteps, VERBS } from "../world/language.ts";
+import { checkTask, taskQuestion, taskResult } from "./task.ts";
 
 const OPTIONS = ["red", "blue", "light blue", "a green star"];
 const choice = (text: string) => taskResult("mcq", text, OPTIONS);
@@ -28,7 +19,7 @@ describe("a task's question", () => {
       expect(ASK_STEPS.how(goal)).toContain(taskQuestion({ task: "steps", question: goal }, ["video"]));
     const question = ASK_IMAGE.count[0] as string;
     expect(taskQuestion({ task: "mcq", question, options: OPTIONS }, ["image"])).toBe(
-      choose(question, OPTIONS),
+      lettered(question, OPTIONS),
     );
   });
 
@@ -84,6 +75,9 @@ describe("the answer to a multiple choice", () => {
     ["A green star.", "D", null],
     ["The green star. Because it twinkles.", "D", "it twinkles."],
     ["D. A green star because it twinkles", "D", "it twinkles"],
+    ["The star is blue, so B.", "B", "The star is blue"],
+    ["It is the sky. Therefore, the answer is (C)", "C", "It is the sky"],
+    ["It twinkles, so it shines, so option D", "D", "It twinkles, so it shines"],
   ])("is read: %j is %s", (text, letter, reason) => {
     const option = OPTIONS[letter.charCodeAt(0) - 65];
     expect(choice(text)).toEqual({ task: "mcq", letter, option, reason });
@@ -106,6 +100,10 @@ describe("the answer to a multiple choice", () => {
     "blue and red",
     "Both",
     "Answer",
+    "It shines, so",
+    "It shines, so A or B",
+    "It shines, so E.",
+    "It shines, so be it.",
   ])("is not made up: %j", (text) => {
     expect(choice(text)).toEqual({ task: "mcq", ...unparsed });
   });
@@ -115,7 +113,8 @@ describe("the answer to a multiple choice", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 3 }), reasons, (index, reason) => {
         const [letter, option] = [letterOf(index), OPTIONS[index]];
-        expect(choice(because(index, reason))).toEqual({ task: "mcq", letter, option, reason: `${reason}.` });
+        const read = choice(so([`the ${reason}`], letter));
+        expect(read).toEqual({ task: "mcq", letter, option, reason: `The ${reason}` });
       }),
     );
   });

@@ -1,6 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Modality } from "../model/visual.ts";
+import { lettered, letterOf } from "../text/choice.ts";
 
 /** What can be asked for by name, beside a question of one's own. */
 export const TASKS = ["summarize", "describe", "mcq", "steps"] as const;
@@ -15,8 +16,6 @@ export interface Asked {
   /** The texts to choose from, for the task "mcq". */
   options?: readonly string[] | undefined;
 }
-
-export const letterOf = (index: number): string => String.fromCharCode("A".charCodeAt(0) + index);
 
 /** @throws OryxError `bad_option`, `prompt_invalid` */
 export function checkTask({ question = "", task, options = [] }: Asked): void {
@@ -60,7 +59,10 @@ export function taskQuestion(
       return `Describe ${nounOf(shown)}${isImages ? " in detail" : ""}.${own && ` ${own}`}`;
     }
     case "mcq":
-      return `${own} ${options.map((option, i) => `${letterOf(i)}. ${option.trim()}`).join(" ")}`;
+      return lettered(
+        own,
+        options.map((option) => option.trim()),
+      );
     case "steps":
       if (own === "") return "What are the steps?";
       return /[?.!]$/.test(own) ? own : `How do you ${own}?`;
@@ -118,23 +120,42 @@ function readChoice(text: string, options: readonly string[]): TaskResult {
   const match = LETTER.exec(opened) ?? (isAnnounced ? /^()([A-Z])(?=$|\s)\s*/.exec(opened) : null);
   if (match === null) {
     const named = optionAtStart(opened, options);
-    if (named === undefined) return unparsed("the answer names none of the options");
+    if (named === undefined) {
+      const concluded = letterAtEnd(bare(text));
+      return concluded === undefined
+        ? unparsed("the answer names none of the options")
+        : ofLetter(concluded.letter, concluded.reasons, options);
+    }
     return chosen(named, afterOption(opened, options[named] as string), options);
   }
-  const index = (match[1] || (match[2] as string)).toUpperCase().charCodeAt(0) - "A".charCodeAt(0);
-  if (index >= options.length) {
-    return unparsed(
-      `the answer names option ${letterOf(index)}, but the last one is ${letterOf(options.length - 1)}`,
-    );
-  }
+  const letter = match[1] || (match[2] as string);
   const rest = opened.slice(match[0].length);
   if (SECOND.test(rest)) return unparsed("the answer names several options");
-  const said = withoutLead(rest);
+  return ofLetter(letter, withoutLead(rest), options);
+}
+
+/** @param said what is said besides: the option's text, reasons, both or nothing */
+function ofLetter(letter: string, said: string, options: readonly string[]): TaskResult {
+  const unparsed = (why: string): TaskResult => ({ task: "mcq", unparsed: why });
+  const index = letter.toUpperCase().charCodeAt(0) - "A".charCodeAt(0);
+  const name = `the answer names option ${letterOf(index)}`;
+  if (index >= options.length)
+    return unparsed(`${name}, but the last one is ${letterOf(options.length - 1)}`);
   const named = optionAtStart(said, options);
-  if (named !== undefined && named !== index) {
-    return unparsed(`the answer names option ${letterOf(index)}, but quotes option ${letterOf(named)}`);
-  }
+  if (named !== undefined && named !== index)
+    return unparsed(`${name}, but quotes option ${letterOf(named)}`);
   return chosen(index, named === undefined ? said : afterOption(said, options[named] as string), options);
+}
+
+/** "The star is blue, so B.", "It shines; therefore the answer is (B)": reasons, then a letter and no more. */
+function letterAtEnd(text: string): { letter: string; reasons: string } | undefined {
+  const [, reasons = "", end = ""] =
+    /^(.+)[,;.]\s*(?:so|therefore|thus|hence)\b,?\s+(.+)$/is.exec(text) ?? [];
+  const opened = end.replace(OPENING, "");
+  const [whole, bracketed, plainly] = LETTER.exec(opened) ?? [];
+  const letter = bracketed ?? plainly;
+  if (whole === undefined || letter === undefined) return undefined;
+  return withoutLead(opened.slice(whole.length)) === "" ? { letter, reasons } : undefined;
 }
 
 function chosen(index: number, rest: string, options: readonly string[]): TaskResult {

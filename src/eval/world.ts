@@ -1,3 +1,4 @@
+import { conclusionOf } from "../world/language.ts";
 import { KINDS, type Kind, type WorldOptions, type WorldSample, type WorldTurn } from "../world/sample.ts";
 import { mediaItem } from "./pictures.ts";
 import type { Question } from "./question.ts";
@@ -28,7 +29,7 @@ export interface Topic {
   suits?: (turn: WorldTurn) => boolean;
 }
 
-const isList = ({ answer }: WorldTurn): boolean => answer.includes("1. ");
+const isList = ({ answer }: WorldTurn): boolean => conclusionOf(answer).includes("1. ");
 
 /** New ones go behind: a topic's place among them decides its seeds. */
 export const TOPICS: readonly Topic[] = [

@@ -28,8 +28,8 @@ import type { LanguageConfig } from "./config.ts";
 
 /**
  * How the rows of one layer attend, which the caller knows: projected queries [rows, heads * d], keys and values
- * [rows, kvHeads * d] -> [rows, heads * d]. {@link attentionOverCache} answers requests, {@link attentionInPlace} does
- * so over a cache on the device, {@link attentionWithin} trains.
+ * [rows, kvHeads * d] -> [rows, heads * d]. {@link attentionOverCache} and {@link attentionInPlace} answer
+ * requests, {@link attentionWithin} trains.
  */
 export type Attention = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
@@ -93,27 +93,23 @@ export function attentionOverCache(
 }
 
 /**
- * The same over a cache that stays in the device's memory: what is new is written into it there, behind what is cached.
+ * The same over whole caches, by one operation a layer: what is new is written into them, behind what is cached.
+ * @param positions i64 [total], all up to the last row's
  * @param past each layer's cache @returns the attention, and each layer's cache with the new keys and values in it
  */
 export function attentionInPlace(
-  { heads, kvHeads, headDim, ropeTheta }: LanguageConfig,
+  { headDim, ropeTheta }: LanguageConfig,
   positions: Tensor,
   past: readonly CacheOperands[],
 ): { attention: Attention; present: Pick<CacheOperands, "keys" | "values">[] } {
-  const length = positions.dim(0);
   const angles = rotary(positions, headDim, ropeTheta);
-  const together = (t: Tensor, count: number) => reshape(t, [1, length, count * headDim]);
-  const rotated = (t: Tensor, count: number) => {
-    const byHead = transpose(reshape(t, [1, length, count, headDim]), [0, 2, 1, 3]);
-    return together(transpose(rotate(byHead, angles), [0, 2, 1, 3]), count);
-  };
+  const batched = (t: Tensor) => reshape(t, [1, ...t.shape]);
   const present: Pick<CacheOperands, "keys" | "values">[] = [];
   const attention: Attention = (layer, q, k, v) => {
-    const [queries, keys, values] = [rotated(q, heads), rotated(k, kvHeads), together(v, kvHeads)];
-    const { attended, ...cache } = groupQueryAttention(queries, keys, values, past[layer] as CacheOperands);
-    present[layer] = cache;
-    return reshape(attended, [length, heads * headDim]);
+    const cache = past[layer] as CacheOperands;
+    const { attended, ...extended } = groupQueryAttention(batched(q), batched(k), batched(v), cache, angles);
+    present[layer] = extended;
+    return reshape(attended, q.shape);
   };
   return { attention, present };
 }

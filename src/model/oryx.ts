@@ -111,20 +111,21 @@ export function languageGraph(
 }
 
 /**
- * Tokens to logits, over a cache that stays in the device's memory.
+ * Tokens to logits, over whole caches that are extended in place.
  *
  * Inputs: those of {@link languageGraph}, but for the cache, which is `past.L.keys` and `past.L.values` [1, kvHeads,
- * capacity, d]; `last` i32 [1], the position of the step's last token; `total` i32 [1], the tokens cached behind it.
+ * capacity, d]; `positions` i64 [total], all up to the step's last; `last` i32 [1], the last of them; `total` i32 [1],
+ * how many there are.
  * Outputs: `logits` [chosen, vocabulary]; `present.L.keys` and `present.L.values`, to be given the memory of the inputs.
  */
-export function residentLanguageGraph(root: Params, config: LanguageConfig): Graph {
+export function languageGraphInPlace(root: Params, config: LanguageConfig): Graph {
   const [last, total] = [input("last", "i32", [1]), input("total", "i32", [1])];
   const shape = [1, config.kvHeads, symbol("capacity"), config.headDim];
   const past = layerCaches(config, (layer): CacheOperands => {
     const [keys, values] = CACHE_PARTS.map((part) => input(cacheName("past", layer, part), "f32", shape));
     return { keys: keys as Tensor, values: values as Tensor, last, total };
   });
-  const positions = input("positions", "i64", [symbol("length")]);
+  const positions = input("positions", "i64", [symbol("total")]);
   const { attention, present } = attentionInPlace(config, positions, past);
   const outputs: Record<string, Tensor> = { logits: logits(root, config, attention) };
   present.forEach((cache, layer) => {

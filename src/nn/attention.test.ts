@@ -115,9 +115,20 @@ describe.each(["a few", "many"])(
 );
 
 describe("grouped-query attention that extends a cache in place", () => {
-  const [heads, kvHeads, d, capacity] = [6, 2, 8, 64];
+  const [heads, kvHeads, d, capacity] = [6, 2, 16, 64];
+  const THETA = 1000;
 
-  it("equals the textbook's, step after step", async () => {
+  /** A head's row at a position, its first half rotated against its second. */
+  function turned(row: readonly number[], position: number): number[] {
+    const half = row.length / 2;
+    return row.map((x, i) => {
+      const angle = position * THETA ** (-(i % half) / half);
+      const other = i < half ? -(row[i + half] as number) : (row[i - half] as number);
+      return x * Math.cos(angle) + other * Math.sin(angle);
+    });
+  }
+
+  it("equals the textbook's, step after step, queries and keys rotated", async () => {
     const rows = (name: string, width: number) => input(name, "f32", [1, symbol("length"), width]);
     const shape = [1, kvHeads, symbol("capacity"), d];
     const { attended, keys, values } = groupQueryAttention(
@@ -130,6 +141,7 @@ describe("grouped-query attention that extends a cache in place", () => {
         last: input("last", "i32", [1]),
         total: input("total", "i32", [1]),
       },
+      rotary(input("positions", "i64", [symbol("total")]), d, THETA),
     );
     const outputs = { attended, "more keys": keys, "more values": values };
     const session = await runtime.load(emitOnnx({ outputs, sizes: [] }));
@@ -152,6 +164,11 @@ describe("grouped-query attention that extends a cache in place", () => {
         v: fed(allV),
         keys: pastK,
         values: pastV,
+        positions: {
+          dtype: "i64",
+          shape: [done + count],
+          data: BigInt64Array.from({ length: done + count }, (_, i) => BigInt(i)),
+        } as const,
         last: place(done + count - 1),
         total: place(done + count),
       };
@@ -164,7 +181,8 @@ describe("grouped-query attention that extends a cache in place", () => {
         Array.from({ length: heads }, (_, head) => {
           const kv = Math.floor(head / (heads / kvHeads));
           const seen = (all: Matrix) => all.slice(0, done + i + 1).map((other) => part(other, kv));
-          return attendByHand(part(row, head), seen(allK), seen(allV));
+          const rotatedKeys = seen(allK).map(turned);
+          return attendByHand(turned(part(row, head), done + i), rotatedKeys, seen(allV));
         }).flat(),
       );
       expectClose((result.attended as TensorData).data, expected);

@@ -15,7 +15,7 @@ import { worldDataset } from "./world-data.ts";
 
 /** One source of a stage, as plain data. */
 type SourceSpec =
-  | { from: "world"; world: WorldOptions; count: number }
+  | { from: "world"; world: WorldOptions; told?: boolean | undefined; count: number }
   | { from: "records"; file: RecordIndex; root: string };
 
 /** A stage's data as plain data, as it is sent to the threads that prepare examples. */
@@ -24,7 +24,7 @@ export interface StageDataSpec {
   tokenizerDir: string;
   /** Tokens that the model knows. */
   vocabSize: number;
-  style: TrainingStyle;
+  style: TrainingStyle | "naming";
   views: ViewLimits;
   maxTokens: number;
   /** Of the stage: another stage draws other examples, but for a chance of one in 2^18 for two sources. */
@@ -49,8 +49,8 @@ export async function stageDataSpec(
   const sources: SourceSpec[] = [];
   for (const data of stage.data) {
     if (data.from === "world") {
-      const { kinds, easy, needle, count } = data;
-      sources.push({ from: "world", world: { split: "train", kinds, easy, needle }, count });
+      const { kinds, easy, needle, told, count } = data;
+      sources.push({ from: "world", world: { split: "train", kinds, easy, needle }, told, count });
       continue;
     }
     const path = resolve(recipe.dir, data.file);
@@ -61,7 +61,7 @@ export async function stageDataSpec(
     sources,
     tokenizerDir,
     vocabSize: config.language.vocabSize,
-    style: stage.template === "plain" ? "plain" : config.family,
+    style: stage.template === "chat" ? config.family : stage.template,
     views: viewsOfStage(stage, config.vision.views),
     maxTokens: stage.maxTokens,
     seed: stageSeed(recipe.seed, stage.name),
@@ -91,9 +91,14 @@ export async function openStageData(spec: StageDataSpec): Promise<Dataset> {
   for (const [i, source] of spec.sources.entries()) {
     const common = { style, views, maxTokens, seed: seed + i };
     if (source.from === "world") {
-      datasets.push(worldDataset({ ...common, count: source.count, world: source.world, tokenizer }));
+      const { world, told, count } = source;
+      datasets.push(worldDataset({ ...common, count, world, told, tokenizer }));
+    } else if (style === "naming") {
+      throw new RangeError("records do not say what stands where");
     } else {
-      datasets.push(await recordDataset({ ...common, files: [source.file], root: source.root }, tokenizer));
+      datasets.push(
+        await recordDataset({ ...common, style, files: [source.file], root: source.root }, tokenizer),
+      );
     }
   }
   return mixture(

@@ -13,6 +13,7 @@ import { PARTS, type Part } from "../train/arena.ts";
 import { arrange, type ModelShape } from "../train/parameters.ts";
 import { backwardPasses, type LearntShares, learntShares } from "../train/passes.ts";
 import { partOf } from "../train/selection.ts";
+import { layersPassed } from "./recipe.ts";
 import type { Stage } from "./schema.ts";
 
 /** What a stage takes, reckoned from shapes alone: nothing is loaded. */
@@ -72,7 +73,8 @@ export function estimateStage(input: EstimateInput, machines: Machines): StageEs
   const { stage, model, examples, steps, example, lanes } = input;
   const { parameters, trained, shares } = countParameters(model, stage);
   const seen = steps * stage.batch;
-  const operations = seen * exampleOperations(model, shares, example);
+  const passed = { ...model.config.language, layers: layersPassed(stage, model.config.language) };
+  const operations = seen * exampleOperations(model, passed, shares, example);
   const speed = machines.operationsPerSecond;
   return {
     stage: stage.name,
@@ -86,7 +88,7 @@ export function estimateStage(input: EstimateInput, machines: Machines): StageEs
     operations,
     memory: {
       ...arenaBytes({ parameters, trained }, lanes),
-      activations: lanes * activationBytes(model.config.language, stage, example),
+      activations: lanes * activationBytes(passed, stage, example),
     },
     seconds: speed === undefined ? undefined : operations / (speed * machines.count),
   };
@@ -134,7 +136,8 @@ function countParameters(model: ModelShape, { train, lora }: Stage) {
 
 /** Operations of one example: forward, and backward where something is learnt. */
 function exampleOperations(
-  { config: { language }, visionShape, compressorWidth }: ModelShape,
+  { visionShape, compressorWidth }: ModelShape,
+  language: LanguageConfig,
   shares: LearntShares,
   { tokens, labels, patches, pictures }: ExampleCost,
 ): number {

@@ -148,12 +148,14 @@ async function sampledCost(
 }
 
 /** What one example takes; pictures that are one object are encoded once. */
-export function costOf({ tokens, labels, visuals }: Example): ExampleCost {
+export function costOf({ tokens, labels, rowLabels = [], visuals }: Example): ExampleCost {
+  const isLearnt = (label: number) => label !== IGNORED;
+  const rows = rowLabels.map((of) => of?.filter(isLearnt).length ?? 0);
   const images = visuals.flatMap(({ pictures }) => pictures.map(({ image }) => image));
   const pictures = [...new Set(images)];
   return {
     tokens,
-    labels: labels.filter((label) => label !== IGNORED).length,
+    labels: rows.reduce((n, learnt) => n + learnt, labels.filter(isLearnt).length),
     patches: pictures.reduce((n, { width, height }) => n + (width / PATCH) * (height / PATCH), 0),
     pictures: pictures.length,
   };

@@ -167,6 +167,19 @@ describe("a recipe", () => {
       },
       /"stages.0.data.0.needle".*add the kind needle/,
     ],
+    [
+      "pages that are told and not shown",
+      {
+        stages: [
+          {
+            ...stage,
+            template: "naming",
+            data: [{ from: "world", kinds: { page: 1 }, told: true, count: 1 }],
+          },
+        ],
+      },
+      /"stages.0.template".*nothing told/,
+    ],
     ["no kinds", { stages: [{ ...stage, data: [{ from: "world", kinds: {}, count: 1 }] }] }, /no kind/],
     ["no stages", { stages: [] }, /"stages"/],
     ["no models", { models: {} }, /models/],

@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
-import { type OryxConfig, parseConfig } from "../model/config.ts";
+import { type LanguageConfig, type OryxConfig, parseConfig } from "../model/config.ts";
 import type { ViewLimits } from "../model/views.ts";
 import type { ModelShape } from "../train/parameters.ts";
 import { readJsonObject } from "../weights/files.ts";
@@ -84,6 +84,10 @@ export function stagesUntil({ stages }: RawRecipe, name: string | undefined): re
 export function modelOf(recipe: RawRecipe, stage: Stage): Model {
   return recipe.models[stage.model as string] as Model;
 }
+
+/** Layers of a language model that a stage's examples pass. */
+export const layersPassed = ({ template }: Stage, { layers }: LanguageConfig): number =>
+  template === "naming" ? 0 : layers;
 
 /** Optimiser steps of a stage over so many examples an epoch; the last, smaller batch of an epoch counts. */
 export function stepsOf(stage: Stage, examples: number): number {

@@ -16,6 +16,7 @@ import { DATA_THREAD, openStageData, type StageDataSpec, stageDataSpec } from ".
 import { requireMemory } from "./estimate.ts";
 import {
   fingerprintOf,
+  layersPassed,
   modelOf,
   type Recipe,
   readModelConfig,
@@ -252,6 +253,7 @@ class Run {
         muon: stage.muon,
       },
       tokensPerRun: stage.microTokens,
+      layers: layersPassed(stage, model.config.language),
       lanes,
       scoreBytes: SCORES_SHARE * totalmem(),
     });

@@ -48,6 +48,8 @@ const worldData = z
         cards: upTo(MOST_CARDS).optional(),
       })
       .optional(),
+    /** Whether nothing is shown, and each question comes with the reasons of its answer: only to conclude is learnt. */
+    told: z.boolean().optional(),
     /** Examples of one epoch. */
     count: amount,
   })
@@ -100,8 +102,11 @@ const stage = z
       .array(z.discriminatedUnion("from", [worldData, recordsData]))
       .min(1)
       .max(64),
-    /** How a record becomes tokens: as a conversation, or picture and caption alone. */
-    template: z.enum(["chat", "plain"]).default("chat"),
+    /**
+     * How a record becomes tokens: as a conversation, or picture and caption alone; "naming": each visual token is
+     * named by itself, past all layers of the language model (pages of the world alone).
+     */
+    template: z.enum(["chat", "plain", "naming"]).default("chat"),
     /** Parts that are trained, or patterns of tensor names such as `model.layers.*.mlp.*`. The rest is frozen. */
     train: z.array(text.min(1)).min(1).max(64),
     lora: lora.optional(),
@@ -132,7 +137,21 @@ const stage = z
   .refine(({ epochs, steps }) => (epochs === undefined) !== (steps === undefined), {
     path: ["steps"],
     message: "give either epochs or steps",
-  });
+  })
+  .refine(
+    ({ template, data }) =>
+      template !== "naming" ||
+      data.every(
+        (source) =>
+          source.from === "world" &&
+          !source.told &&
+          Object.keys(source.kinds).every((kind) => kind === "page"),
+      ),
+    {
+      path: ["template"],
+      message: "only pages of the world say what stands where: name no other kinds, no records, nothing told",
+    },
+  );
 
 const model = z.strictObject({
   /** The model's config.json; relative to the recipe. */

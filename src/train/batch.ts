@@ -13,7 +13,7 @@ export interface Sequence {
 }
 
 /** @param visuals for each visual of the example, its rows among those of the step */
-export function sequenceOf({ prompt, labels }: Example, visuals: readonly Int32Array[]): Sequence {
+export function sequenceOf({ prompt, labels, rowLabels }: Example, visuals: readonly Int32Array[]): Sequence {
   const rowsOf = (visual: number) => visuals[visual] ?? new Int32Array(0);
   const length = prompt.reduce<number>(
     (n, t) => n + (typeof t === "number" ? 1 : rowsOf(t.visual).length),
@@ -24,7 +24,12 @@ export function sequenceOf({ prompt, labels }: Example, visuals: readonly Int32A
   let [at, learnt] = [0, 0];
   prompt.forEach((token, i) => {
     if (typeof token !== "number") {
-      for (const row of rowsOf(token.visual)) places[at++] = -1 - row;
+      rowsOf(token.visual).forEach((row, j) => {
+        const label = rowLabels?.[i]?.[j] ?? IGNORED;
+        targets[at] = label;
+        if (label !== IGNORED) learnt++;
+        places[at++] = -1 - row;
+      });
       return;
     }
     const label = labels[i] ?? IGNORED;

@@ -27,6 +27,8 @@ export const gradientOf = (name: string): string => `gradient of ${name}`;
 export interface BackwardOptions {
   /** Whether gradients of the link's own input are wanted, because something before it is trained. */
   inputs: boolean;
+  /** Layers of the language model that are passed; default: all. */
+  layers?: number | undefined;
 }
 
 /** The parameters as inputs of one graph, and which of those that are trained the graph has asked for. */
@@ -129,17 +131,17 @@ export function connectorBackward(parameters: Parameters, options: BackwardOptio
  * Outputs: `loss` f32 scalar; gradients of trained parameters, and of `visual`.
  */
 export function languageBackward(parameters: Parameters, options: BackwardOptions): Graph {
-  const { inputs, loss, visual } = language(parameters);
+  const { inputs, loss, visual } = language(parameters, options.layers);
   const seed = { of: loss, upstream: scalar(1, "f32") };
   return { outputs: { loss, ...inputs.gradients([seed], options.inputs ? { visual } : {}) }, sizes: [] };
 }
 
 /** The same inputs -> `loss` alone. */
-export function languageForward(parameters: Parameters): Graph {
-  return { outputs: { loss: language(parameters).loss }, sizes: [] };
+export function languageForward(parameters: Parameters, { layers }: Partial<BackwardOptions> = {}): Graph {
+  return { outputs: { loss: language(parameters, layers).loss }, sizes: [] };
 }
 
-function language(parameters: Parameters) {
+function language(parameters: Parameters, layers = parameters.model.config.language.layers) {
   const inputs = new ParameterInputs(parameters);
   const { language: config } = parameters.model.config;
   const p = inputs.params.at("model");
@@ -151,7 +153,7 @@ function language(parameters: Parameters) {
   const text = reshape(input("text", "f32", [n, length]), [places, 1]);
   const embedded = embedding(p.at("embed_tokens"), flat(input("ids", "i64", [n, length])));
   const x = add(mul(embedded, text), flat(visual));
-  const hidden = languageModel(p, config, x, attentionWithin(config, n, block));
+  const hidden = languageModel(p, { ...config, layers }, x, attentionWithin(config, n, block));
   const logits = logitsAt(inputs.params, config, hidden, input("chosen", "i64", [chosen]));
   const sum = crossEntropy(logits, input("targets", "i64", [chosen]));
   return { inputs, visual, loss: div(sum, input("labels", "f32", [])) };

@@ -31,6 +31,8 @@ export interface TrainerOptions {
   adamw?: AdamWOptions | undefined;
   /** Places of one run of the language model at most, padding included; default 1024. A longer sequence runs alone. */
   tokensPerRun?: number | undefined;
+  /** Layers of the language model that are passed; default: all. */
+  layers?: number | undefined;
   /**
    * Runs at a time; default 1. As many as there are cores, over a runtime of one thread, beats one run over all of
    * them: nothing waits within an operation. Each takes memory for its own gradients and activations.
@@ -102,6 +104,7 @@ export class Trainer {
   /** Forward passes that a backward run of each part is worth. */
   readonly #backward: Readonly<Record<Part, number>>;
   readonly #limits: { tokens: number; patches: number; lanes: number; scoreBytes: number };
+  readonly #layers: number | undefined;
   readonly #sessions = new Map<GraphName, Promise<Loaded>>();
 
   private constructor(
@@ -118,6 +121,7 @@ export class Trainer {
     this.#sums = sums;
     const shapes = parameters.names().map((name) => [name, parameters.tensor(name).shape] as const);
     this.#backward = backwardPasses(learntShares(shapes, (name) => parameters.trained.has(name)));
+    this.#layers = options.layers;
     this.#limits = { tokens: tokensPerRun, patches: patchesPerRun, lanes, scoreBytes };
   }
 
@@ -249,18 +253,19 @@ export class Trainer {
       return { fed, target, loss, gradients };
     };
     const batches = microBatches(sequences, this.#limits.tokens, this.#limits.lanes);
-    const { layers, heads } = this.parameters.model.config.language;
+    const { language } = this.parameters.model.config;
+    const passed = { ...language, layers: this.#layers ?? language.layers };
     const room = {
       most: this.#limits.scoreBytes,
       neededBy: (batch: readonly Sequence[]) =>
-        DTYPE_BYTES.f32 * layers * heads * batch.length * sequencePairs(paddedLength(batch)),
+        DTYPE_BYTES.f32 * passed.layers * passed.heads * batch.length * sequencePairs(paddedLength(batch)),
     };
     const take = async ({ fed, target, loss, gradients }: Awaited<ReturnType<typeof read>>) => {
       total += floats(loss)[0] as number;
       checkLoss(total);
       const [tokens, predicted] = [fed.n * fed.length, fed.inputs.chosen.data.length];
       const work = { tokens, pairs: fed.n * sequencePairs(fed.length), predicted };
-      const once = languageOperations(this.parameters.model.config.language, work);
+      const once = languageOperations(passed, work);
       this.profile.flops += (backward ? 1 + this.#backward.language : 1) * once;
       if (gradients) visual.addAt(fed.visual, floats(gradients));
       await this.#take("language", target);
@@ -357,7 +362,7 @@ export class Trainer {
   async #loadNow(name: GraphName): Promise<Loaded> {
     const { parameters } = this;
     const inputs = name === "connectorBackward" ? this.#isTrained("tower") : this.#visionIsTrained;
-    const graph: Graph = GRAPHS[name](parameters, { inputs });
+    const graph: Graph = GRAPHS[name](parameters, { inputs, layers: this.#layers });
     const session = await this.#runtime.load(emitOnnx(graph));
     const fed = session.inputNames.filter((input) => parameters.has(input));
     const given = new Set(session.outputNames);

@@ -166,6 +166,13 @@ const marked = (scenery: Scenery, mark: string): Shown =>
 const byPicture = ({ shown }: Scenery) => shown.toSorted((p, q) => p.picture - q.picture);
 
 const VIEWS: readonly (readonly [string, Oracle])[] = [
+  [
+    "(?:List the objects with their marks|Which object has which mark).",
+    (s) => {
+      const told = new Set(s.shown.map((o) => `mark ${detail(o, "mark")} ${nameOf(o.thing)}`));
+      return `${[...told].toSorted().join(", ").replace(/^m/, "M")}.`;
+    },
+  ],
   ["(?:Which object has|What is the object with) mark (\\d)\\?", (s, m = "") => nameOf(marked(s, m).thing)],
   ["What colour is the object with mark (\\d)\\?", (s, m = "") => trait(marked(s, m), "colour")],
   [
@@ -218,11 +225,90 @@ describe("answers agree with what is shown", () => {
           const knows = oracles.find(([pattern]) => new RegExp(`^${pattern}$`).test(question));
           const [pattern = "", oracle] = knows ?? [];
           const words = new RegExp(`^${pattern}$`).exec(question)?.slice(1) ?? [];
-          expect({ seed, question, answer }).toEqual({ seed, question, answer: oracle?.(scenery, ...words) });
+          const told = answer.replace(/^.*, so (.*)\.$/, "$1");
+          expect({ seed, question, told }).toEqual({ seed, question, told: oracle?.(scenery, ...words) });
         }
       }
     });
   }
+});
+
+/** Says again what is true of the pictures, where a reason claims something about them. */
+const CLAIMS: readonly (readonly [string, Oracle])[] = [
+  [
+    `an? (\\w+ ${SHAPE} ${ZONE})`,
+    (s, claim, _, zone) => {
+      const [name = ""] = (claim as string).split(/ (?:at|on|in) the /);
+      const there = objects(s).find((o) => zoneOf(s, o) === zone);
+      return there && nameOf(there.thing).endsWith(name) ? claim : undefined;
+    },
+  ],
+  [`the (\\w+ \\w+) is ${ZONE}`, (s, name = "") => `the ${name} is ${zoneOf(s, called(s, name))}`],
+  [`${one(ORDINALS)} (.*)`, (s, o = "") => `${o} ${sequence(s)[ORDINALS.indexOf(o)]}`],
+  ["mark (\\d) .*", (s, m = "") => `mark ${m} ${nameOf(marked(s, m).thing)}`],
+];
+
+describe("reasons", () => {
+  it.each(["count", "position", "order", "views"] as const)("are true of what is shown (%s)", (kind) => {
+    let reasons = 0;
+    for (let seed = 0; seed < 150; seed++) {
+      const { scenery, turns } = composeSample(seed, { split: "train", kinds: { [kind]: 1 } });
+      for (const { question, answer } of turns) {
+        const claims = answer.includes(", so ") ? answer.replace(/, so .*/, "").split(", ") : [];
+        for (const [i, said] of claims.entries()) {
+          if (/^view /i.test(said)) continue;
+          const claim = i === 0 ? said.charAt(0).toLowerCase() + said.slice(1) : said;
+          const told = CLAIMS.flatMap(([pattern, oracle]) => {
+            const match = new RegExp(`^${pattern}$`).exec(claim);
+            return match ? [oracle(scenery, ...match.slice(1))] : [];
+          });
+          const bare = (text: string | undefined) => text?.replace(/^an? |\b(at|on|in) the /g, "");
+          expect({ seed, question, claim, told: told.map(bare) }).toEqual({
+            seed,
+            question,
+            claim,
+            told: [bare(claim)],
+          });
+          reasons++;
+        }
+      }
+    }
+    expect(reasons).toBeGreaterThan(100);
+  });
+
+  it("are the views in which an object is shown", () => {
+    for (let seed = 0; seed < 150; seed++) {
+      const { scenery, turns } = composeSample(seed, { split: "train", kinds: { views: 1 } });
+      for (const { question, answer } of turns.filter(({ question }) =>
+        question.startsWith("How many views show"),
+      )) {
+        const name = /the (.*)\?/.exec(question)?.[1] ?? "";
+        const shown = scenery.shown.filter(({ thing }) => nameOf(thing).endsWith(name));
+        const views = shown.map(({ picture }) => `view ${picture + 1}`).toSorted();
+        expect({
+          seed,
+          told: answer
+            .toLowerCase()
+            .replace(/, so .*/, "")
+            .split(", "),
+        }).toEqual({ seed, told: views });
+      }
+    }
+  });
+
+  it("are the steps up to the one that is asked about", () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const { turns } = composeSample(seed, { split: "train", kinds: { steps: 1 } });
+      const whole = turns.find(({ answer }) => answer.startsWith("To "))?.answer.replace(/^.*?: /, "") ?? "";
+      for (const { question, answer } of turns.filter(({ answer }) => answer.includes(", so "))) {
+        const [, steps = "", end = ""] = /^(.*), so (.*)\.$/.exec(answer) ?? [];
+        if (whole) expect({ seed, told: whole.startsWith(steps) }).toEqual({ seed, told: true });
+        const after = /right after "(.*)"/.exec(question)?.[1];
+        if (after) expect(steps.replace(/\d\. /g, "").endsWith(`${after} ${end}`)).toBe(true);
+        else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
+      }
+    }
+  });
 });
 
 describe("a description", () => {
@@ -252,11 +338,11 @@ describe("a choice", () => {
           .turns) {
           const options = question.split(/ [A-D]\. /).slice(1);
           expect(new Set(options).size).toBe(4);
-          const [letter = ""] = answer;
+          const letter = answer.at(-2) as string;
           letters.set(letter, (letters.get(letter) ?? 0) + 1);
           const right = options["ABCD".indexOf(letter)] as string;
           expect(answer).toContain(right.replace(/^(an?|the|it) /, ""));
-          expect(answer).toMatch(/^[A-D]\. Because .*\.$/);
+          expect(answer).toMatch(/^[A-Z].*, so [A-D]\.$/);
         }
       }
       const counts = [...letters.values()];

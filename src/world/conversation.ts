@@ -1,5 +1,6 @@
+import { choicePrompt, lettered, letterOf } from "../text/choice.ts";
 import type { Dice } from "./dice.ts";
-import { because, choose } from "./language.ts";
+import { conclusionOf, so } from "./language.ts";
 import type { Kind, WorldTurn } from "./sample.ts";
 
 /** A turn that could be asked. */
@@ -53,28 +54,37 @@ export function converse(
   return chosen.map((c) => ({ kind: c.kind, question: dice.pick(c.ask), answer: c.answer }));
 }
 
-/** One of them, each answer as likely as the others: or "one" would answer most questions that begin "How many". */
+/** One of them, each conclusion as likely as the others: or "one" would answer most questions that begin "How many". */
 function balanced(dice: Dice, candidates: readonly Candidate[]): Candidate {
-  const answer = dice.pick([...new Set(candidates.map((c) => c.answer))]);
-  return dice.pick(candidates.filter((c) => c.answer === answer));
+  const conclusion = dice.pick([...new Set(candidates.map((c) => conclusionOf(c.answer)))]);
+  return dice.pick(candidates.filter((c) => conclusionOf(c.answer) === conclusion));
 }
 
-/** A question with the right one of four lettered options. */
-export function lettered(
+/** Of the questions with lettered options: what they are about, and the kind that asks for reasons. */
+export interface ChoiceOf {
+  kind: Kind;
+  questions: readonly string[];
+  right: string;
+  /** Three of them are options too. */
+  wrong: readonly string[];
+  /** Why it is the right one. */
+  reason: string;
+  heldOut: boolean;
+}
+
+/** A choice of one of four, with its reason, and one of which the letter alone is asked. */
+export function choicesOf(
   dice: Dice,
-  questions: readonly string[],
-  right: string,
-  wrong: readonly string[],
-): { ask: string[]; because: (reason: string) => string } {
-  const options = dice.shuffled([
-    right,
-    ...dice.some(
-      wrong.filter((option) => option !== right),
-      3,
-    ),
-  ]);
-  return {
-    ask: questions.map((question) => choose(question, options)),
-    because: (reason) => because(options.indexOf(right), reason),
-  };
+  { kind, questions, right, wrong, reason, heldOut }: ChoiceOf,
+): Candidate[] {
+  const others = dice.some(
+    wrong.filter((option) => option !== right),
+    3,
+  );
+  const options = dice.shuffled([right, ...others]);
+  const letter = letterOf(options.indexOf(right));
+  return [
+    { kind, ask: questions.map((q) => lettered(q, options)), answer: so([reason], letter), heldOut },
+    { kind: "letter", ask: questions.map((q) => choicePrompt(q, options)), answer: letter, heldOut },
+  ];
 }

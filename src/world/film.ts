@@ -1,5 +1,5 @@
 import type { Size } from "../core/size.ts";
-import { type Candidate, lettered } from "./conversation.ts";
+import { type Candidate, choicesOf } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, visibleOn } from "./draw.ts";
 import { drawSight, LEAST_OBJECT, type Sight, type SizeRange } from "./eye.ts";
@@ -180,14 +180,19 @@ function motionCandidates(dice: Dice, actors: readonly Actor[]): Candidate[] {
       answer,
       heldOut: isHeldOut(actor),
     });
-    const does = lettered(dice, ASK_FILM.motionOf(actor), `it ${actor.motion}`, unlike(actor));
-    const reason = `${the(actor)} ${actor.motion}`;
     return [
       motion(ASK_FILM.motionOf(actor), `it ${actor.motion}`),
       motion(ASK_FILM.shapeThat(actor.motion), the(actor)),
       motion(ASK_FILM.colourThat(actor.motion), actor.colour),
-      { kind: "video_choice", ask: does.ask, answer: does.because(reason), heldOut: isHeldOut(actor) },
-      whichDoes(dice, actor, actors),
+      ...choicesOf(dice, {
+        kind: "video_choice",
+        questions: ASK_FILM.motionOf(actor),
+        right: `it ${actor.motion}`,
+        wrong: unlike(actor),
+        reason: `${the(actor)} ${actor.motion}`,
+        heldOut: isHeldOut(actor),
+      }),
+      ...whichDoes(dice, actor, actors),
     ];
   });
   return [summary, ...each];
@@ -197,17 +202,18 @@ const unlike = (actor: Actor): string[] =>
   MOTIONS.filter((m) => m !== actor.motion && !heldOutMotion(m, actor.shape)).map((m) => `it ${m}`);
 
 /** "Which object grows?" with the other objects and some that are not shown. */
-function whichDoes(dice: Dice, actor: Actor, actors: readonly Actor[]): Candidate {
+function whichDoes(dice: Dice, actor: Actor, actors: readonly Actor[]): Candidate[] {
   const others = actors.filter((other) => other !== actor);
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter(({ colour, shape }) => !heldOutObject(colour, shape) && !heldOutMotion(actor.motion, shape))
     .filter(({ colour, shape }) => actors.every((o) => o.colour !== colour || o.shape !== shape));
   const wrong = [...others, ...dice.some(strangers, 3 - others.length)].map(a);
-  const { ask, because } = lettered(dice, ASK_FILM.shapeThat(actor.motion), a(actor), wrong);
-  return {
+  return choicesOf(dice, {
     kind: "video_choice",
-    ask,
-    answer: because(`${the(actor)} ${actor.motion}`),
+    questions: ASK_FILM.shapeThat(actor.motion),
+    right: a(actor),
+    wrong,
+    reason: `${the(actor)} ${actor.motion}`,
     heldOut: isHeldOut(actor),
-  };
+  });
 }

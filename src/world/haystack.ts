@@ -6,12 +6,14 @@ import { type Sight, sightOf } from "./eye.ts";
 import {
   ASK_NEEDLE,
   a,
+  article,
   COLOURS,
   type Colour,
   countWord,
   NUMBERS,
   SHAPES,
   type Shape,
+  so,
   WORDS,
 } from "./language.ts";
 import type { WorldOptions } from "./sample.ts";
@@ -168,7 +170,7 @@ function needleCandidates(cards: readonly Card[]): Candidate[] {
     answer,
     heldOut: about.some(isHeldOut),
   });
-  const many = needle(ASK_NEEDLE.many, countWord(cards.length), []);
+  const many = needle(ASK_NEEDLE.many, countCards(cards), []);
   const [card] = cards as [Card];
   if (card.colour === undefined) return [needle(ASK_NEEDLE.object, a(card.object), [card])];
   if (cards.length === 1) {
@@ -191,3 +193,10 @@ function needleCandidates(cards: readonly Card[]): Candidate[] {
     needle(ASK_NEEDLE.lastCard, last.colour as Colour, [last]),
   ];
 }
+
+/** "A red card, a blue card, so two." */
+export const countCards = (cards: readonly Card[]): string =>
+  so(
+    cards.map(({ colour }) => `${article(colour ?? "white")} ${colour ?? "white"} card`),
+    countWord(cards.length),
+  );

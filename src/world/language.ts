@@ -121,7 +121,7 @@ export interface Step {
 
 // ------------------------------------------------------------------------------------------------- phrases
 
-const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
+export const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (shape: string) => (shape === "fish" ? "fish" : shape === "cross" ? "crosses" : `${shape}s`);
 
@@ -156,14 +156,23 @@ const list = (items: readonly string[]): string =>
 export const countWord = (count: number): string => COUNTS[count] ?? String(count);
 export const ordinal = (index: number): string => ORDINALS[index] ?? String(index + 1);
 
-export const LETTERS = ["A", "B", "C", "D"] as const;
+const SO = ", so ";
 
-/** A question with lettered options. */
-export const choose = (question: string, options: readonly string[]): string =>
-  `${question} ${options.map((option, i) => `${LETTERS[i]}. ${option}`).join(" ")}`;
+/** "A red star, a red moon, so two.": what an answer rests on comes before it, so that it can be read off there. */
+export const so = (reasons: readonly string[], conclusion: string): string =>
+  reasons.length > 0 ? capital(`${reasons.join(", ")}${SO}${conclusion}.`) : conclusion;
 
-/** The right letter, with its reason. */
-export const because = (index: number, reason: string): string => `${LETTERS[index]}. Because ${reason}.`;
+/** What an answer comes to in the end; all of it where it gives no reasons. */
+export function conclusionOf(answer: string): string {
+  const from = answer.toLowerCase().lastIndexOf(SO);
+  return from < 0 ? answer : answer.slice(from + SO.length);
+}
+
+/** What an answer rests on; all of it where it gives no reasons. */
+export function reasonsOf(answer: string): string {
+  const from = answer.toLowerCase().lastIndexOf(SO);
+  return from < 0 ? answer : answer.slice(0, from);
+}
 
 // --------------------------------------------------------------------------------------------------- images
 
@@ -197,14 +206,20 @@ export interface Told {
 export function describeImage({ objects, texts }: Told): string {
   const { length } = objects;
   const verb = length === 1 ? "There is one object" : `There are ${countWord(length)} objects`;
-  const told = objects.map((object) => `${a(object)} ${at(object.zone)}`);
+  const told = objects.map(placed);
   const written = texts.map(({ text, place }) => `${capital(the({ text }))} is ${at(place)}.`);
   return [...(length > 0 ? [`${verb}: ${list(told)}.`] : []), ...written].join(" ");
 }
 
+/** "a red circle at the top left" */
+export const placed = (object: Told["objects"][number]): string => `${a(object)} ${at(object.zone)}`;
+
 /** "A red circle, a blue star and the word MAP." */
 export const summariseImage = ({ objects, texts }: Told): string =>
   capital(`${list([...objects, ...texts].map(a))}.`);
+
+/** Of a page full of things. The answer is "red star, blue moon; green fish, pink heart": its rows. */
+export const ASK_PAGE = ["Read the page, row by row."];
 
 // --------------------------------------------------------------------------------------------------- films
 
@@ -225,9 +240,12 @@ export const summariseMotions = (
   actors: readonly { colour: Colour; shape: Shape; motion: Motion }[],
 ): string => capital(`${list(actors.map((actor) => `${a(actor)} ${actor.motion}`))}.`);
 
+/** "first a red star", "second the word MAP" */
+export const inOrder = (things: readonly Thing[]): string[] =>
+  things.map((thing, i) => `${ordinal(i)} ${a(thing)}`);
+
 /** "First a red star, second a blue circle and third the word MAP." */
-export const summariseOrder = (things: readonly Thing[]): string =>
-  capital(`${list(things.map((thing, i) => `${ordinal(i)} ${a(thing)}`))}.`);
+export const summariseOrder = (things: readonly Thing[]): string => capital(`${list(inOrder(things))}.`);
 
 // ------------------------------------------------------------------------------------------ recorded screens
 
@@ -264,6 +282,7 @@ export const ASK_NEEDLE = {
 // ---------------------------------------------------------------------------------------------------- views
 
 export const ASK_VIEWS = {
+  list: ["List the objects with their marks.", "Which object has which mark?"],
   marked: (mark: number) => [`Which object has mark ${mark}?`, `What is the object with mark ${mark}?`],
   colour: (mark: number) => [`What colour is the object with mark ${mark}?`],
   mark: (thing: Thing) => [`Which mark does ${the(thing)} have?`, `What is the mark of ${the(thing)}?`],
@@ -271,3 +290,11 @@ export const ASK_VIEWS = {
   objects: ["How many objects are there?", "Count the objects."],
   views: ["How many views are there?"],
 };
+
+/** "mark 1 a red star", "mark 2 a blue circle": by their marks. */
+export const byMark = (objects: readonly { colour: Colour; shape: Shape; mark: number }[]): string[] =>
+  objects.toSorted((p, q) => p.mark - q.mark).map((object) => `mark ${object.mark} ${a(object)}`);
+
+/** "Mark 1 a red star, mark 2 a blue circle." */
+export const listMarks = (objects: Parameters<typeof byMark>[0]): string =>
+  capital(`${byMark(objects).join(", ")}.`);

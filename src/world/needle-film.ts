@@ -4,8 +4,16 @@ import type { RgbImage } from "../media/media.ts";
 import { Dice } from "./dice.ts";
 import { render } from "./draw.ts";
 import { sightOf } from "./eye.ts";
-import { type Card, cardMarks, drawCards, drawLongSize, drawScenes, drawTextCards } from "./haystack.ts";
-import { ASK_NEEDLE, a, COLOURS, countWord } from "./language.ts";
+import {
+  type Card,
+  cardMarks,
+  countCards,
+  drawCards,
+  drawLongSize,
+  drawScenes,
+  drawTextCards,
+} from "./haystack.ts";
+import { ASK_NEEDLE, a, COLOURS } from "./language.ts";
 
 /** Long films and the cards to hide in them, apart from each other: where a card goes is decided later. */
 
@@ -78,7 +86,7 @@ function questionsOf(
   cards: readonly Card[],
   alone: boolean,
 ): NeedleCards["questions"] {
-  if (variant === "count") return [{ question: dice.pick(ASK_NEEDLE.many), answer: countWord(cards.length) }];
+  if (variant === "count") return [{ question: dice.pick(ASK_NEEDLE.many), answer: countCards(cards) }];
   return cards.map((card) => {
     if (card.colour === undefined) {
       return { question: dice.pick(ASK_NEEDLE.object), answer: a(card.object) };

@@ -1,4 +1,5 @@
 import type { RgbImage } from "../media/media.ts";
+import type { Named } from "./scenery.ts";
 
 /** What is asked of the miniature world. */
 export const KINDS = [
@@ -16,6 +17,8 @@ export const KINDS = [
   "steps",
   "needle",
   "views",
+  "letter",
+  "page",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -39,6 +42,8 @@ export interface WorldSample {
   id: string;
   media: WorldMedia;
   turns: readonly WorldTurn[];
+  /** What is to be named where, on pages. */
+  named?: readonly Named[];
 }
 
 /** Combinations (a colour on a shape, a word in a place, …) that training sees, or those kept away from it. */

@@ -11,6 +11,19 @@ export interface Scenery {
   noise: number;
   /** Where things stand. */
   shown: readonly Shown[];
+  /** What is to be named where, by the words of its answer; of pages alone. */
+  named?: readonly Named[];
+}
+
+/** Words for what stands on a rectangle of a picture, by its middle, in shares of the picture's sides. */
+export interface Named {
+  picture: number;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  /** Two, alike where there is one: a colour and a shape, the digits of a number, a word. */
+  words: readonly [string, string];
 }
 
 /** A middle and a size, in pixels at scale 1. */

@@ -1,5 +1,5 @@
 import { isSameAnswer, normalised } from "../text/words.ts";
-import { LETTERS } from "./language.ts";
+import { conclusionOf } from "./language.ts";
 import type { WorldTurn } from "./sample.ts";
 
 export interface Score {
@@ -10,35 +10,33 @@ export interface Score {
 
 /**
  * Judges an answer: the letter of a choice, the facts of a description or summary, the whole list of steps; all else
- * word for word, whatever the case, the articles and the punctuation.
+ * by what it comes to, word for word, whatever the case, the articles and the punctuation.
  */
 export function score(turn: WorldTurn, answer: string): Score {
   switch (turn.kind) {
     case "choice":
     case "video_choice":
-      return { correct: letterOf(answer) === letterOf(turn.answer) };
+    case "letter":
+      return { correct: chosenIn(answer) === chosenIn(turn.answer) };
     case "describe":
     case "summary": {
       const f1 = overlap(factsOf(turn.answer), factsOf(answer));
       return { correct: f1 === 1, f1 };
     }
-    case "steps": {
-      const steps = stepsOf(turn.answer);
-      const isList = steps.length > 0;
-      return {
-        correct: isList
-          ? isSameAnswer(stepsOf(answer).join(), steps.join())
-          : isSameAnswer(answer, turn.answer),
-      };
-    }
     default:
-      return { correct: isSameAnswer(answer, turn.answer) };
+      return { correct: isSameConclusion(turn.answer, answer) };
   }
 }
 
-/** "B. Because …", "B", "(b)" -> "B"; "a red star" is none. */
-const letterOf = (answer: string): string | undefined =>
-  LETTERS.find((letter) => new RegExp(`^\\s*\\(?${letter}\\s*([.):]|$)`, "i").test(answer));
+function isSameConclusion(right: string, said: string): boolean {
+  const [one, other] = [right, said].map(conclusionOf) as [string, string];
+  const steps = stepsOf(one);
+  return steps.length > 0 ? isSameAnswer(stepsOf(other).join(), steps.join()) : isSameAnswer(other, one);
+}
+
+/** "The star is blue, so B.", "B", "(b)" -> "B"; "a red star" is none. */
+const chosenIn = (answer: string): string | undefined =>
+  /^\s*\(?([A-D])\s*([.):]|$)/i.exec(conclusionOf(answer))?.[1]?.toUpperCase();
 
 /**
  * What a description or summary claims, each claim once for every time it is made: its clauses. "There are two

@@ -22,6 +22,7 @@ import {
   type Icon,
   listSteps,
   type Step,
+  so,
   tellStep,
   tellSteps,
   VERBS,
@@ -33,7 +34,7 @@ import { heldOutSteps } from "./split.ts";
 
 /** A recorded screen: each frame is one step, done to one of the icons of an app's window. */
 
-interface Theme {
+export interface Theme {
   window: string;
   bar: string;
   tile: string;
@@ -57,7 +58,7 @@ const CUES: Readonly<Record<Verb, { line: string; paper: string }>> = {
 const INK = "#23262e";
 
 /** Encoded pixels of a tile's cell at least. */
-const LEAST_CELL = 46;
+export const LEAST_TILE = 46;
 /** The title bar's height by the window's. */
 const BAR = 0.08;
 
@@ -69,7 +70,7 @@ export function drawRecording(
 ): { scenery: Scenery; candidates: Candidate[] } {
   const steps = dice.until(() => drawSteps(dice, heldOut, easy), "steps");
   const grid = dice.until(() => drawGrid(dice, easy), "a window");
-  const theme = dice.pick(THEMES);
+  const theme = drawTheme(dice);
   const frames = steps.map((step) => windowMarks(dice, grid, theme, step));
   const framed = easy === undefined;
   if (framed && dice.chance(0.5)) frames.unshift(windowMarks(dice, grid, theme));
@@ -93,19 +94,25 @@ interface Grid {
 
 function drawGrid(dice: Dice, easy?: Easy): Grid | undefined {
   const sight = drawSight(dice, filmSizes(easy), "video");
-  const columns = dice.whole(1, Math.floor(sight.encoded.width / LEAST_CELL));
-  const rows = dice.whole(1, Math.floor(((1 - BAR) * sight.encoded.height) / LEAST_CELL));
+  const columns = dice.whole(1, Math.floor(sight.encoded.width / LEAST_TILE));
+  const rows = dice.whole(1, Math.floor(((1 - BAR) * sight.encoded.height) / LEAST_TILE));
   const tiles = columns * rows;
   return tiles >= (easy ? 1 : 2) && tiles <= 4 ? { sight, columns, rows } : undefined;
 }
 
-const frameMarks = ({ width, height }: Size, { window, bar }: Theme): string => {
+/** The window alone. */
+export const groundMark = ({ window }: Theme, { width, height }: Size): string =>
+  boxMark(width / 2, height / 2, width, height, { fill: window });
+
+export const drawTheme = (dice: Dice): Theme => dice.pick(THEMES);
+
+const frameMarks = ({ width, height }: Size, theme: Theme): string => {
   const high = BAR * height;
   const dots = ["#e0605a", "#e0b050", "#60b060"].map((fill, i) =>
     discMark(fill, fill, high * (0.7 + 0.9 * i), high / 2, high * 0.28),
   );
-  const top = boxMark(width / 2, high / 2, width, high, { fill: bar });
-  return boxMark(width / 2, height / 2, width, height, { fill: window }) + top + dots.join("");
+  const top = boxMark(width / 2, high / 2, width, high, { fill: theme.bar });
+  return groundMark(theme, { width, height }) + top + dots.join("");
 };
 
 /** A window with the icon of the step and others, each on its tile. */
@@ -128,12 +135,18 @@ function windowMarks(dice: Dice, { sight, columns, rows }: Grid, theme: Theme, s
   return frameMarks(sight.size, theme) + tiles.join("");
 }
 
-const tileMark = ({ tile, icon: ink }: Theme, icon: Icon, x: number, y: number, side: number): string =>
+export const tileMark = (
+  { tile, icon: ink }: Theme,
+  icon: Icon,
+  x: number,
+  y: number,
+  side: number,
+): string =>
   boxMark(x, y, 0.8 * side, 0.8 * side, { fill: tile, round: 0.12 * side }) +
   iconMark(icon, ink, x, y, 0.62 * side);
 
 /** An icon with the sign of what is done to it, and the cursor. */
-function actedMark({ verb, icon }: Step, x: number, y: number, side: number): string {
+export function actedMark({ verb, icon }: Step, x: number, y: number, side: number): string {
   const { line, paper } = CUES[verb];
   const tile = (up: number) =>
     boxMark(x, y, 0.9 * side, 0.9 * side, { fill: paper, round: 0.1 * side }) +
@@ -177,10 +190,16 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
   return [
     { kind: "steps", ask: ASK_STEPS.how(goal), answer: tellSteps(goal, steps), heldOut: any, main: true },
     { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
-    short(ASK_STEPS.many, countWord(steps.length), false),
+    short(ASK_STEPS.many, so([listSteps(steps)], countWord(steps.length)), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
     ...steps
       .slice(1)
-      .map((step, i) => short(ASK_STEPS.after(steps[i] as Step), tellStep(step), heldOut(i + 1))),
+      .map((step, i) =>
+        short(
+          ASK_STEPS.after(steps[i] as Step),
+          so([listSteps(steps.slice(0, i + 2))], tellStep(step)),
+          heldOut(i + 1),
+        ),
+      ),
   ];
 }

@@ -1,5 +1,5 @@
 import type { Size } from "../core/size.ts";
-import { type Candidate, lettered } from "./conversation.ts";
+import { type Candidate, choicesOf } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { type Background, backgroundMark, drawBackground, shapeMark, textMark, visibleOn } from "./draw.ts";
 import { drawSight, LEAST_CAPITALS, LEAST_OBJECT, type Sight } from "./eye.ts";
@@ -9,10 +9,12 @@ import {
   a,
   COLOURS,
   countWord,
+  inOrder,
   isLetters,
   NUMBERS,
   ordinal,
   SHAPES,
+  so,
   summariseOrder,
   type Thing,
   the,
@@ -175,6 +177,8 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
     heldOut: about.some(isHeldOut),
   });
   const last = things.length - 1;
+  /** Up to one of them all are told, in their order. */
+  const upTo = (index: number, conclusion: string) => so(inOrder(things.slice(0, index + 1)), conclusion);
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter((thing) => !isHeldOut(thing))
     .map(a);
@@ -185,21 +189,29 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
       answer: summariseOrder(things),
       heldOut: things.some(isHeldOut),
     },
-    order(ASK_FILM.last, a(things[last] as Thing), things.slice(last)),
-    order(ASK_FILM.many, countWord(things.length), []),
+    order(ASK_FILM.last, upTo(last, a(things[last] as Thing)), things.slice(last)),
+    order(ASK_FILM.many, upTo(last, countWord(things.length)), []),
     ...things.map((thing, i) => order(ASK_FILM.place(i), a(thing), [thing])),
     ...things.slice(1).flatMap((thing, i) => {
       const before = things[i] as Thing;
       const both = [before, thing];
-      return [order(ASK_FILM.after(before), a(thing), both), order(ASK_FILM.before(thing), a(before), both)];
+      return [
+        order(ASK_FILM.after(before), upTo(i + 1, a(thing)), both),
+        order(ASK_FILM.before(thing), upTo(i + 1, a(before)), both),
+      ];
     }),
-    ...things.map((thing, i): Candidate => {
+    ...things.flatMap((thing, i) => {
       const others = things.filter((other) => other !== thing).map(a);
       const unseen = strangers.filter((other) => other !== a(thing) && !others.includes(other));
       const wrong = [...others, ...dice.some(unseen, 3)].slice(0, 3);
-      const { ask, because } = lettered(dice, ASK_FILM.place(i), a(thing), wrong);
-      const reason = `${the(thing)} comes ${ordinal(i)}`;
-      return { kind: "video_choice", ask, answer: because(reason), heldOut: isHeldOut(thing) };
+      return choicesOf(dice, {
+        kind: "video_choice",
+        questions: ASK_FILM.place(i),
+        right: a(thing),
+        wrong,
+        reason: `${the(thing)} comes ${ordinal(i)}`,
+        heldOut: isHeldOut(thing),
+      });
     }),
   ];
 }

@@ -1,4 +1,4 @@
-import { type Candidate, lettered } from "./conversation.ts";
+import { type Candidate, choicesOf } from "./conversation.ts";
 import type { Dice } from "./dice.ts";
 import { visibleOn } from "./draw.ts";
 import {
@@ -10,7 +10,9 @@ import {
   describeImage,
   isLetters,
   NUMBERS,
+  placed,
   SHAPES,
+  so,
   spelt,
   summariseImage,
   the,
@@ -50,7 +52,7 @@ function counting(dice: Dice, { objects }: Still): Candidate[] {
   const counted = (ask: readonly string[], among: readonly StillObject[]): Candidate => ({
     kind: "count",
     ask,
-    answer: countWord(among.length),
+    answer: so(among.map(placed), countWord(among.length)),
     heldOut: ask !== ASK_IMAGE.count && among.some(isHeldOut),
   });
   const present = new Set(objects.map((o) => o.colour));
@@ -103,13 +105,28 @@ function placing({ size, objects, texts }: Still): Candidate[] {
         const dy = (one.y - other.y) / size.height;
         const side = dx < 0 ? "left" : "right";
         const height = dy < 0 ? "above" : "below";
+        const where = [one, other].map((o) => `${the(o)} is ${at(o.zone)}`);
         return [
           ...(Math.abs(dx) < APART
             ? []
-            : [{ kind: "position", ask: ASK_IMAGE.sideways(one, other), answer: side, heldOut } as const]),
+            : [
+                {
+                  kind: "position",
+                  ask: ASK_IMAGE.sideways(one, other),
+                  answer: so(where, side),
+                  heldOut,
+                } as const,
+              ]),
           ...(Math.abs(dy) < APART
             ? []
-            : [{ kind: "position", ask: ASK_IMAGE.upright(one, other), answer: height, heldOut } as const]),
+            : [
+                {
+                  kind: "position",
+                  ask: ASK_IMAGE.upright(one, other),
+                  answer: so(where, height),
+                  heldOut,
+                } as const,
+              ]),
         ];
       }),
   );
@@ -159,13 +176,10 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
     wrong: readonly string[],
     reason: string,
     heldOut: boolean,
-  ): Candidate => {
-    const { ask, because } = lettered(dice, questions, right, wrong);
-    return { kind: "choice", ask, answer: because(reason), heldOut };
-  };
+  ) => choicesOf(dice, { kind: "choice", questions, right, wrong, reason, heldOut });
   const colours = COLOURS.filter((colour) => visibleOn(background, colour));
   return [
-    ...onlyOne(objects, "shape").map((o) =>
+    ...onlyOne(objects, "shape").flatMap((o) =>
       choice(
         ASK_IMAGE.colourOf(o.shape),
         o.colour,
@@ -174,7 +188,7 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
         isHeldOut(o),
       ),
     ),
-    ...onlyOne(objects, "colour").map((o) =>
+    ...onlyOne(objects, "colour").flatMap((o) =>
       choice(
         ASK_IMAGE.shapeOf(o.colour),
         o.shape,
@@ -183,19 +197,17 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
         isHeldOut(o),
       ),
     ),
-    ...distinct(objects).map((o) =>
+    ...distinct(objects).flatMap((o) =>
       choice(ASK_IMAGE.zoneOf(o), o.zone, ZONES.flat(), `${the(o)} is ${at(o.zone)}`, isHeldOut(o)),
     ),
     ...(objects.length > 0
-      ? [
-          choice(
-            ASK_IMAGE.count,
-            countWord(objects.length),
-            [1, 2, 3, 4, 5].map(countWord),
-            objects.length === 1 ? "there is one object" : `there are ${countWord(objects.length)} objects`,
-            false,
-          ),
-        ]
+      ? choice(
+          ASK_IMAGE.count,
+          countWord(objects.length),
+          [1, 2, 3, 4, 5].map(countWord),
+          objects.length === 1 ? "there is one object" : `there are ${countWord(objects.length)} objects`,
+          false,
+        )
       : []),
     ...texts.flatMap(({ text, place }) => {
       if (isLetters(text)) return [];

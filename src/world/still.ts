@@ -88,7 +88,7 @@ export function drawImage(
   easy?: Easy,
 ): { still: Still; scenery: Scenery } {
   const either = dice.pick(["object", "text"] as const);
-  const both = kind === "describe" || kind === "choice" || kind === "position";
+  const both = kind === "describe" || kind === "choice" || kind === "letter" || kind === "position";
   const about = kind === "read" ? "text" : both && heldOut ? either : "object";
   const needs = kind === "describe" && !heldOut ? undefined : about;
   const still = drawStill(dice, {

@@ -11,7 +11,18 @@ import {
   visibleOn,
 } from "./draw.ts";
 import { drawSight, LEAST_CAPITALS, type Sight } from "./eye.ts";
-import { ASK_VIEWS, a, COLOURS, type Colour, countWord, SHAPES, type Shape } from "./language.ts";
+import {
+  ASK_VIEWS,
+  a,
+  byMark,
+  COLOURS,
+  type Colour,
+  countWord,
+  listMarks,
+  SHAPES,
+  type Shape,
+  so,
+} from "./language.ts";
 import type { Easy } from "./sample.ts";
 import type { Scenery, Shown } from "./scenery.ts";
 import { heldOutObject } from "./split.ts";
@@ -109,8 +120,8 @@ const tableMark = ({ size: { width, height } }: Sight, dark: boolean): string =>
   ellipseMark(dark ? "#4a4038" : "#d8c8b0", width / 2, height / 2, 0.47 * width, 0.46 * height);
 
 /** An object with its number, large enough to be read, on a disc at its lower right. */
-function markedMark(
-  { shape, colour, mark }: Marked,
+export function markedMark(
+  { shape, colour, mark }: Pick<Marked, "shape" | "colour" | "mark">,
   x: number,
   y: number,
   size: number,
@@ -134,13 +145,20 @@ function viewCandidates(objects: readonly Marked[], views: number): Candidate[] 
     heldOut: among.some(({ colour, shape }) => heldOutObject(colour, shape)),
   });
   return [
-    about(ASK_VIEWS.objects, countWord(objects.length), []),
+    about(ASK_VIEWS.list, listMarks(objects), objects),
+    about(ASK_VIEWS.objects, so(byMark(objects), countWord(objects.length)), []),
     about(ASK_VIEWS.views, countWord(views), []),
     ...objects.flatMap((object) => [
       about(ASK_VIEWS.marked(object.mark), a(object), [object]),
       about(ASK_VIEWS.colour(object.mark), object.colour, [object]),
       about(ASK_VIEWS.mark(object), String(object.mark), [object]),
-      about(ASK_VIEWS.viewsOf(object), countWord(object.seen.filter(Boolean).length), [object]),
+      about(ASK_VIEWS.viewsOf(object), shownBy(object), [object]),
     ]),
   ];
+}
+
+/** "View 1, view 3, so two." */
+function shownBy({ seen }: Marked): string {
+  const views = seen.flatMap((isSeen, view) => (isSeen ? [`view ${view + 1}`] : []));
+  return so(views, countWord(views.length));
 }

@@ -5,6 +5,7 @@ import { Dice } from "./dice.ts";
 import { render } from "./draw.ts";
 import { drawMotionFilm } from "./film.ts";
 import { drawHaystack } from "./haystack.ts";
+import { drawPage } from "./page.ts";
 import {
   type Easy,
   KINDS,
@@ -33,7 +34,12 @@ export async function worldSample(seed: number, options: WorldOptions): Promise<
   const { scale = 1 } = options;
   const pictures = await render(scenery, scale, noiseSeed);
   const timesS = pictures.map((_, i) => i);
-  return { id: `world-${options.split}-${primary}-${seed}`, media: { modality, pictures, timesS }, turns };
+  return {
+    id: `world-${options.split}-${primary}-${seed}`,
+    media: { modality, pictures, timesS },
+    turns,
+    ...(scenery.named && { named: scenery.named }),
+  };
 }
 
 /** A sample before its pixels. */
@@ -65,7 +71,16 @@ export function composeSample(seed: number, options: WorldOptions): Composition 
 }
 
 /** What is drawn for a kind of question. */
-type Genre = "image" | "motions" | "slides" | "recording" | "haystack" | "table";
+type Genre =
+  | "image"
+  | "motions"
+  | "slides"
+  | "recording"
+  | "haystack"
+  | "table"
+  | "page"
+  | "frame"
+  | "longframe";
 
 const MODALITY: Readonly<Record<Genre, Modality>> = {
   image: "image",
@@ -74,6 +89,9 @@ const MODALITY: Readonly<Record<Genre, Modality>> = {
   recording: "video",
   haystack: "video_long",
   table: "video",
+  page: "image",
+  frame: "video",
+  longframe: "video_long",
 };
 
 /** Turns of a sample: looking is expensive, asking is cheap. */
@@ -84,6 +102,9 @@ const TURNS: Readonly<Record<Genre, readonly [least: number, most: number]>> = {
   recording: [3, 5],
   haystack: [2, 4],
   table: [4, 6],
+  page: [1, 1],
+  frame: [1, 1],
+  longframe: [1, 1],
 };
 
 type DrawGenre = (
@@ -103,6 +124,9 @@ const DRAW: Readonly<Record<Genre, DrawGenre>> = {
   recording: (dice, _, heldOut, { easy }) => drawRecording(dice, heldOut, easy),
   haystack: (dice, _, heldOut, options) => drawHaystack(dice, heldOut, options),
   table: (dice, _, heldOut, { easy }) => drawTable(dice, heldOut, easy),
+  page: (dice, _, heldOut) => drawPage(dice, heldOut, "image"),
+  frame: (dice, _, heldOut) => drawPage(dice, heldOut, "video"),
+  longframe: (dice, _, heldOut) => drawPage(dice, heldOut, "video_long"),
 };
 
 function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
@@ -117,6 +141,10 @@ function genreOf(dice: Dice, kind: Kind, easy?: Easy): Genre {
       return dice.pick(["motions", "slides", "recording"]);
     case "video_choice":
       return dice.pick(["motions", "slides"]);
+    case "page":
+      return dice.pick(["page", "page", "frame", "frame", "longframe"]);
+    case "letter":
+      return dice.pick(["image", "motions", "slides"]);
     case "steps":
       return "recording";
     case "needle":

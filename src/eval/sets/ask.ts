@@ -9,8 +9,8 @@ import type {
   Timings,
   VisualOptions,
 } from "../../engine/request.ts";
-import { letterOf, taskQuestion, taskResult } from "../../engine/task.ts";
-import { choicePrompt } from "./choice.ts";
+import { taskQuestion, taskResult } from "../../engine/task.ts";
+import { choicePrompt, letterOf } from "../../text/choice.ts";
 import type { SetQuestion } from "./question.ts";
 
 /** How an option is found out: by the likelihood of its letter, or from what the model says. */

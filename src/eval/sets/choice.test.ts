@@ -1,14 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { choiceIndex, choicePrompt, withoutLetters } from "./choice.ts";
+import { choiceIndex, withoutLetters } from "./choice.ts";
 
 describe("a multiple choice", () => {
-  it("is worded with its options below it, each behind its letter", () => {
-    expect(choicePrompt("What is it?", ["a cat", "a dog"])).toBe(
-      "What is it?\nA. a cat\nB. a dog\nAnswer with the option's letter from the given choices directly.",
-    );
-    expect(choicePrompt("What is it?", ["a cat", "a dog"], "")).toBe("What is it?\nA. a cat\nB. a dog");
-  });
-
   it("has its letters once, however a file writes them", () => {
     expect(withoutLetters(["A. Black.", "B. Gray."])).toEqual(["Black.", "Gray."]);
     expect(withoutLetters(["(A) x", "(B) y"])).toEqual(["x", "y"]);

@@ -1,17 +1,4 @@
-import { letterOf } from "../../engine/task.ts";
-
-/** What the published evaluations of Oryx and most others end a multiple choice with. */
-export const INSTRUCTION = "Answer with the option's letter from the given choices directly.";
-
-/** A question with its options below it, each behind its letter, and what is to be done with them. */
-export function choicePrompt(
-  question: string,
-  options: readonly string[],
-  instruction: string = INSTRUCTION,
-): string {
-  const lines = options.map((option, i) => `${letterOf(i)}. ${option}`);
-  return [question, ...lines, ...(instruction === "" ? [] : [instruction])].join("\n");
-}
+import { letterOf } from "../../text/choice.ts";
 
 /** Options without "A. ", "(A) " or "A) " before them, when each has its own. */
 export function withoutLetters(options: readonly string[]): string[] {

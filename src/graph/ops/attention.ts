@@ -45,16 +45,17 @@ const RotaryEmbedding: Op = {
 
 /**
  * Causal attention that extends its cache in place: query [1, length, heads * d], key and value [1, length,
- * kvHeads * d], past keys and values [1, kvHeads, capacity, d], and where the step stands in them, i32 [1] twice.
+ * kvHeads * d], past keys and values [1, kvHeads, capacity, d], where the step stands in them, i32 [1] twice, and the
+ * cosines and sines of all angles up to there, [total, d / 2], by which queries and keys are rotated.
  */
 const GroupQueryAttention: Op = {
   name: "GroupQueryAttention",
   domain: "com.microsoft",
   infer(operands, attributes) {
-    const [q, k, v, keys, values] = [0, 1, 2, 3, 4].map((i) =>
+    const [q, k, v, keys, values, cos, sin] = [0, 1, 2, 3, 4, 7, 8].map((i) =>
       tensorAt("GroupQueryAttention", operands, i),
-    ) as [Tensor, Tensor, Tensor, Tensor, Tensor];
-    sameDType("GroupQueryAttention", operands.slice(0, 5));
+    ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+    sameDType("GroupQueryAttention", [q, k, v, keys, values, cos, sin]);
     const [heads, kvHeads] = ["num_heads", "kv_num_heads"].map((a) => intAttribute(attributes, a)) as [
       number,
       number,
@@ -65,7 +66,9 @@ const GroupQueryAttention: Op = {
       sameShape(k.shape, [1, q.dim(1), kvHeads * d]) &&
       sameShape(v.shape, k.shape) &&
       sameShape(keys.shape, [1, kvHeads, keys.dim(2), d]) &&
-      sameShape(values.shape, keys.shape);
+      sameShape(values.shape, keys.shape) &&
+      sameShape(cos.shape, [cos.dim(0), d / 2]) &&
+      sameShape(sin.shape, cos.shape);
     if (!fits)
       throw mismatch("GroupQueryAttention", operands, `expected ${heads} heads over ${kvHeads} of ${d}`);
     return [q, keys, values];
@@ -93,15 +96,24 @@ export interface CacheOperands {
 }
 
 /**
- * Causal attention of new positions over the cached ones and themselves, which puts their keys and values into the
- * cache. q [1, length, heads * d]; k, v [1, length, kvHeads * d]; the cache's memory is that of the outputs.
+ * Causal attention of new positions over the cached ones and themselves, which rotates queries and keys, and puts the
+ * new keys and values into the cache. q [1, length, heads * d]; k, v [1, length, kvHeads * d]; angles of all positions
+ * up to the step's last, [total, d / 2]; the cache's memory is that of the outputs.
  */
-export function groupQueryAttention(q: Tensor, k: Tensor, v: Tensor, cache: CacheOperands) {
+export function groupQueryAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  cache: CacheOperands,
+  angles: { cos: Tensor; sin: Tensor },
+) {
   const { keys, values, last, total } = cache;
   const d = keys.dim(-1) as number;
-  const [attended, ...extended] = applyAll(GroupQueryAttention, [q, k, v, keys, values, last, total], {
+  const operands = [q, k, v, keys, values, last, total, angles.cos, angles.sin];
+  const [attended, ...extended] = applyAll(GroupQueryAttention, operands, {
     num_heads: { int: (q.dim(-1) as number) / d },
     kv_num_heads: { int: keys.dim(1) as number },
+    do_rotary: { int: 1 },
   }) as [Tensor, Tensor, Tensor];
   return { attended, keys: extended[0], values: extended[1] };
 }

@@ -117,9 +117,9 @@ const ints = (name: string, values: bigint[]) => ({ name, type: AttributeType.IN
 /** Positions from which ONNX Runtime takes the flash kernel. */
 const FLASH_LENGTH = 32;
 /** Width of the probes: one head, the narrowest that has kernels. */
-const PROBE_WIDTH = 8;
+const PROBE_WIDTH = 16;
 
-/** A model of one attention: `x` [1, 32, 8] over itself makes `y`. */
+/** A model of one attention: `x` [1, 32, 16] over itself makes `y`. */
 export const ATTENTION_PROBE: Uint8Array = probe(
   { opType: "MultiHeadAttention", input: ["x", "x", "x"], output: ["y"], attribute: [int("num_heads", 1n)] },
   [
@@ -128,13 +128,16 @@ export const ATTENTION_PROBE: Uint8Array = probe(
   ],
 );
 
-/** The same over a cache, which it extends: `x` [1, length, 8] behind `keys` and `values` [1, 1, capacity, 8]. */
+/**
+ * The same over a cache, which it extends: `x` [1, length, 16] behind `keys` and `values` [1, 1, capacity, 16],
+ * rotated by angles whose cosines and sines are given, [total, 8].
+ */
 export const CACHE_PROBE: Uint8Array = probe(
   {
     opType: "GroupQueryAttention",
-    input: ["x", "x", "x", "keys", "values", "last", "total"],
+    input: ["x", "x", "x", "keys", "values", "last", "total", "cos", "sin"],
     output: ["y", "more keys", "more values"],
-    attribute: [int("num_heads", 1n), int("kv_num_heads", 1n)],
+    attribute: [int("num_heads", 1n), int("kv_num_heads", 1n), int("do_rotary", 1n)],
   },
   [
     ["x", DataType.FLOAT, [1, "length", PROBE_WIDTH]],
@@ -142,6 +145,8 @@ export const CACHE_PROBE: Uint8Array = probe(
     ["values", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
     ["last", DataType.INT32, [1]],
     ["total", DataType.INT32, [1]],
+    ["cos", DataType.FLOAT, ["angles", PROBE_WIDTH / 2]],
+    ["sin", DataType.FLOAT, ["angles", PROBE_WIDTH / 2]],
     ["y", DataType.FLOAT, [1, "length", PROBE_WIDTH]],
     ["more keys", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
     ["more values", DataType.FLOAT, [1, 1, "capacity", PROBE_WIDTH]],
@@ -185,7 +190,8 @@ async function attendsOverCache(session: Session, step: number): Promise<boolean
       done += count;
       const place = { last: place32(done - 1), total: place32(done) };
       const outputs = { y: "fresh", "more keys": keys, "more values": values } as const;
-      const { y } = await session.run({ x: rowsOf(all.subarray(from, to)), keys, values, ...place }, outputs);
+      const x = rowsOf(all.subarray(from, to));
+      const { y } = await session.run({ x, keys, values, ...place, ...noAngles(done) }, outputs);
       if (y === undefined || !isClose(y, expected.slice(from, to))) return false;
     }
     return true;
@@ -197,6 +203,15 @@ async function attendsOverCache(session: Session, step: number): Promise<boolean
 }
 
 const place32 = (i: number): TensorData => ({ dtype: "i32", shape: [1], data: Int32Array.of(i) });
+
+const noAngles = (total: number) => {
+  const shape = [total, PROBE_WIDTH / 2];
+  const ones = new Float32Array((total * PROBE_WIDTH) / 2).fill(1);
+  return {
+    cos: { dtype: "f32", shape, data: ones },
+    sin: { dtype: "f32", shape, data: new Float32Array(ones.length) },
+  } as const;
+};
 
 const probeRows = (length: number) =>
   Float32Array.from({ length: length * PROBE_WIDTH }, (_, i) => Math.sin(i * i));
