@@ -35,7 +35,7 @@ describe("oryx-tiny's config", () => {
 describe("oryx-tiny's tokenizer", () => {
   it("takes one token for a word of its world", () => {
     const words = (text: string) => tokenizer.encode(text).map((id) => tokenizer.decode([id]));
-    expect(words("A red star at the top left and the word OCEAN.")).toEqual([
+    expect(words("A red star at the top left and the word OWL.")).toEqual([
       "A",
       " red",
       " star",
@@ -46,11 +46,12 @@ describe("oryx-tiny's tokenizer", () => {
       " and",
       " the",
       " word",
-      " OCEAN",
+      " OWL",
       ".",
     ]);
     expect(words("You are a helpful assistant.")).toHaveLength(6);
-    for (const kind of KINDS) {
+    // Instructions of published evaluations are spelt, and pages are no text at all.
+    for (const kind of KINDS.filter((k) => k !== "letter" && k !== "page")) {
       const { turns } = composeSample(7, { split: "heldout", kinds: { [kind]: 1 } });
       for (const { question, answer } of turns) {
         const text = `${question} ${answer}`;

@@ -4,8 +4,9 @@ import type { EvaluationProgress } from "../eval/evaluate.ts";
 import type { DrawnAnswer } from "../eval/files.ts";
 import type { Agreement } from "../eval/run.ts";
 import { MOST } from "../eval/seeds.ts";
+import { ASKED_KINDS } from "../eval/world.ts";
 import type { Oryx } from "../node/oryx.ts";
-import { KINDS, type Kind } from "../world/sample.ts";
+import type { Kind } from "../world/sample.ts";
 import { registerEvalSet } from "./eval-set.ts";
 import { UsageError } from "./failure.ts";
 import { loadChosen } from "./model.ts";
@@ -48,7 +49,7 @@ export function registerEval(program: Command, shell: Shell): void {
     .description("Questions about the miniature world that oryx-tiny is trained on.")
     .option("--seed <n>", "another number asks other questions", wholeNumber(0, MOST.seed), 0)
     .option("--count <n>", "questions about each topic, in each column", wholeNumber(1, MOST.count), 100)
-    .option("--kinds <names>", `only these kinds, with commas between them: ${KINDS.join(", ")}`, kinds)
+    .option("--kinds <names>", `only these kinds, with commas between them: ${ASKED_KINDS.join(", ")}`, kinds)
     .option(
       "--show <n>",
       "print so many wrong answers, and draw what they are about",
@@ -129,9 +130,9 @@ function wrongAnswer({ id, question, expected, got, picture }: DrawnAnswer): str
 
 function kinds(text: string): Kind[] {
   const names = text.split(",");
-  const known: ReadonlySet<string> = new Set(KINDS);
+  const known: ReadonlySet<string> = new Set(ASKED_KINDS);
   for (const name of names) {
-    if (!known.has(name)) throw new InvalidArgumentError(`Give some of ${KINDS.join(", ")}`);
+    if (!known.has(name)) throw new InvalidArgumentError(`Give some of ${ASKED_KINDS.join(", ")}`);
   }
-  return KINDS.filter((kind) => names.includes(kind));
+  return ASKED_KINDS.filter((kind) => names.includes(kind));
 }

@@ -30,7 +30,7 @@ export function sampler(
 ): (moment: SnapshotMoment) => Promise<void> {
   return async ({ stage, state, write }) => {
     const kind = KINDS.findLast((k) => stage.data.some((data) => data.from === "world" && k in data.kinds));
-    if (kind === undefined) return; // records have no held-out questions
+    if (kind === undefined || stage.template === "naming") return; // records have no held-out questions, names none
     let dir: string | undefined;
     try {
       const made = await onDisk("make a temporary folder", () => mkdtemp(join(tmpdir(), "oryx-sample-")));

@@ -50,6 +50,9 @@ export const TOPICS: readonly Topic[] = [
   { name: "video", group: "describe", kind: "summary" },
 ];
 
+/** Kinds that some topic is about. The others (pages, letters without reasons) are there to be learnt from. */
+export const ASKED_KINDS: readonly Kind[] = KINDS.filter((k) => TOPICS.some(({ kind }) => kind === k));
+
 /** A column's questions about one topic. */
 export interface Round {
   column: Column;
@@ -83,7 +86,7 @@ export interface RoundOptions {
  * All questions of an evaluation, by column and topic. The larger pictures have the seeds of those as large as in
  * training, so that the two columns can be compared.
  */
-export function rounds(world: World, { seed, count, kinds = KINDS }: RoundOptions): Round[] {
+export function rounds(world: World, { seed, count, kinds = ASKED_KINDS }: RoundOptions): Round[] {
   return COLUMNS.flatMap((column) =>
     TOPICS.filter(({ kind, ofImage }) => kinds.includes(kind) && (column !== "larger" || ofImage)).map(
       (topic) => ({ column, topic, questions: () => questionsOf(world, column, topic, { seed, count }) }),
