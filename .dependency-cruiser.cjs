@@ -9,7 +9,7 @@ const stands = {
   nn: ["core", "graph"],
   model: ["core", "graph", "nn"],
   onnx: ["core", "graph"],
-  weights: ["core", "graph", "nn", "model", "text"],
+  weights: ["core", "files", "graph", "nn", "model", "text"],
   text: ["core"],
   media: ["core"],
   runtime: ["core", "onnx"],

@@ -7,7 +7,7 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 60_000,
-    // What one test has encoded must not spare another one its work; those about the cache name a folder.
+    // What one test has encoded must not spare another one its work; those about the cache turn it on, and name a folder.
     env: { ORYX_CACHE: "off" },
   },
 });

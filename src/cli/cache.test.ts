@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { RecordedIo } from "../../test/support/recorded-io.ts";
 import { main } from "./main.ts";
 
@@ -10,9 +10,13 @@ const PHOTO = `${GOLDEN}/media/image.png`;
 
 let dir: string;
 beforeAll(() => {
+  vi.stubEnv("ORYX_CACHE", ""); // off in all other tests, which nothing overrides
   dir = mkdtempSync(join(tmpdir(), "oryx-cache-"));
 });
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
+afterAll(() => {
+  vi.unstubAllEnvs();
+  rmSync(dir, { recursive: true, force: true });
+});
 
 async function run(words: readonly string[], env: Record<string, string> = {}, input = "") {
   const io = new RecordedIo({

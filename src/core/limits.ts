@@ -57,7 +57,7 @@ export const LIMITS = {
   cacheBytes: 10_000_000_000,
   /** The cache in memory by default: enough for the film that is being talked about, little beside a model. */
   cacheMemoryBytes: 256_000_000,
-  /** Files of the cache on disk, looked through at each write: 20 ms a thousand. */
+  /** Files of the cache on disk, looked through when there is no room, else once a minute at most: 20 ms a thousand. */
   cacheFiles: 10_000,
   /** What the cache leaves free of a disk, a small one apart: others need it more. */
   cacheFreeBytes: 1_000_000_000,

@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  type StatsFs,
   statSync,
   symlinkSync,
   truncateSync,
@@ -16,13 +17,46 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CacheKey, cacheKey } from "../engine/cache.ts";
 import { CacheFolder } from "./cache-folder.ts";
+
+/** What a test has happen that no machine does on demand. */
+const system = vi.hoisted(() => ({
+  /** Bytes of the disk that are not other people's; undefined: the real disk. */
+  diskBytes: undefined as (() => number) | undefined,
+  /** With which no file can be opened. */
+  openError: undefined as string | undefined,
+}));
+vi.mock("node:fs/promises", async (importOriginal) => {
+  const real = await importOriginal<typeof import("node:fs/promises")>();
+  return {
+    ...real,
+    statfs: async (path: string) =>
+      system.diskBytes
+        ? ({ blocks: DISK_BYTES, bsize: 1, bavail: system.diskBytes() } as StatsFs)
+        : real.statfs(path),
+    open: async (...args: Parameters<typeof real.open>) => {
+      if (system.openError === undefined) return real.open(...args);
+      throw Object.assign(new Error(system.openError), { code: system.openError });
+    },
+  };
+});
+
+/** A disk of which a twentieth, 50 bytes, is spared. */
+const DISK_BYTES = 1000;
+/** Has others take so much of the small disk; the rest is free but for what the cache has written. */
+const othersTake = (bytes: number) => {
+  const written = () =>
+    readdirSync(entries()).reduce((sum, name) => sum + statSync(join(entries(), name)).size, 0);
+  system.diskBytes = () => DISK_BYTES - bytes - written();
+};
 
 let dir: string;
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "oryx-cache-"));
+  system.diskBytes = undefined;
+  system.openError = undefined;
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -114,6 +148,46 @@ describe("a cache in a folder", () => {
     const left = (await cache.list()).map(({ digest }) => digest);
     const digests = await Promise.all(["a", "d", "c"].map(async (word) => (await key(word)).digest));
     expect(left.toSorted()).toEqual(digests.toSorted());
+  });
+
+  it("lets go of what was used longest ago when the disk has no room", async () => {
+    const cache = new CacheFolder(dir, 1e6);
+    othersTake(300);
+    for (const [i, word] of ["a", "b", "c"].entries()) {
+      await cache.write(await key(word), [content(100)]);
+      const at = new Date(2020, 1, 1 + i);
+      utimesSync(fileOf(await key(word)), at, at);
+    }
+    expect(await cache.list()).toHaveLength(3);
+    await cache.write(await key("d"), [content(100)]);
+    const left = (await cache.list()).map(({ digest }) => digest);
+    const digests = await Promise.all(["b", "c", "d"].map(async (word) => (await key(word)).digest));
+    expect(left.toSorted()).toEqual(digests.toSorted());
+  });
+
+  it("tells once of a disk that is too full even without it, keeps what there is, and goes on when there is room", async () => {
+    const problems: string[] = [];
+    const cache = new CacheFolder(dir, 1e6, ({ message }) => problems.push(message));
+    othersTake(300);
+    await cache.write(await key("a"), [content(100)]);
+    othersTake(820); // beside the one of 180
+    await cache.write(await key("b"), [content(100)]);
+    await cache.write(await key("b"), [content(100)]);
+    expect(problems).toEqual([expect.stringContaining("the disk is full: 230 bytes more")]);
+    expect(await cache.read(await key("a"), [new Uint8Array(100)])).toBe(true);
+    expect(await cache.read(await key("b"), [new Uint8Array(100)])).toBe(false);
+    othersTake(300);
+    await cache.write(await key("b"), [content(100)]);
+    expect(await cache.read(await key("b"), [new Uint8Array(100)])).toBe(true);
+  });
+
+  it("leaves an entry that cannot be opened just now where it is", async () => {
+    const cache = new CacheFolder(dir, 1e6);
+    await cache.write(await key("a"), [content(100)]);
+    system.openError = "EMFILE";
+    expect(await cache.read(await key("a"), [new Uint8Array(100)])).toBe(false);
+    system.openError = undefined;
+    expect(await cache.read(await key("a"), [new Uint8Array(100)])).toBe(true);
   });
 
   it("takes no entry that would drive out most others", async () => {

@@ -12,6 +12,7 @@ import {
   totalBytes,
 } from "../engine/cache.ts";
 import { makeFolder } from "../files/disk.ts";
+import { STEP_BYTES } from "../files/hash.ts";
 
 /** A file of the cache. */
 export interface CacheEntry extends CacheKey {
@@ -31,8 +32,6 @@ export interface Removed {
 const MAGIC = Buffer.from("ORYXCCH1");
 const HEADER_BYTES = MAGIC.length + 32 + 8;
 const HASH_BYTES = 32;
-/** One call's bytes when reading, writing and hashing: a few milliseconds. */
-const STEP_BYTES = 4 * 2 ** 20;
 
 const NAME = new RegExp(`^(${CACHE_KINDS.join("|")})-([0-9a-f]{64})$`);
 const TEMPORARY = /^writing-[0-9a-f-]{36}$/;
@@ -159,7 +158,7 @@ export class CacheFolder implements ByteCache {
     }
   }
 
-  /** Sees to it that there is room. @returns whether the disk has it, too */
+  /** Sees to it that there is room, on the disk too. @returns whether there is */
   async #makeRoom(bytes: number): Promise<boolean> {
     const now = Date.now();
     const tally = this.#tally;
@@ -168,10 +167,18 @@ export class CacheFolder implements ByteCache {
       now - tally.atMs < LOOK_AGAIN_MS &&
       tally.bytes + bytes <= this.#maxBytes &&
       tally.entries < LIMITS.cacheFiles;
-    if (!isRoom) this.#tally = { ...(await this.#evict(bytes)), atMs: now };
+    if (isRoom && (await this.#lackingBytes(bytes)) <= 0) return true;
+    this.#tally = { ...(await this.#evict(bytes)), atMs: now };
+    const lacking = await this.#lackingBytes(bytes);
+    if (lacking > 0) this.#tell(new Error(`the disk is full: ${lacking} bytes more would have to be free`));
+    return lacking <= 0;
+  }
+
+  /** What is missing on the disk for so many bytes more, beside what is spared for others; negative where none is. */
+  async #lackingBytes(bytes: number): Promise<number> {
     const { bavail, blocks, bsize } = await statfs(this.#folder);
     const spared = Math.min(LIMITS.cacheFreeBytes, SPARED_SHARE * blocks * bsize);
-    return bytes + spared <= bavail * bsize;
+    return Math.ceil(bytes + spared - bavail * bsize);
   }
 
   /**
@@ -182,8 +189,12 @@ export class CacheFolder implements ByteCache {
     await this.#removeAbandoned();
     const entries = await this.list();
     let kept = entries.reduce((sum, entry) => sum + entry.bytes, 0);
-    if (kept + bytes > this.#maxBytes || entries.length >= LIMITS.cacheFiles) {
-      const [mostBytes, most] = [EVICT_TO * this.#maxBytes, EVICT_TO * LIMITS.cacheFiles];
+    const lacking = await this.#lackingBytes(bytes);
+    // On a disk that would be too full without all of them, they go in vain.
+    const isOfUse = lacking > 0 && lacking <= kept;
+    const room = isOfUse ? Math.min(this.#maxBytes, kept + bytes - lacking) : this.#maxBytes;
+    if (kept + bytes > room || entries.length >= LIMITS.cacheFiles) {
+      const [mostBytes, most] = [EVICT_TO * room, EVICT_TO * LIMITS.cacheFiles];
       while (entries.length > 0 && (kept + bytes > mostBytes || entries.length >= most)) {
         const oldest = entries.pop() as CacheEntry;
         await rm(this.#path(oldest), { force: true });
@@ -224,7 +235,7 @@ function headerOf({ digest }: CacheKey, length: number): Buffer {
   return header;
 }
 
-/** Fills the parts. @returns whether the file is what was written under the key; undefined when there is none */
+/** Fills the parts. @returns whether the file is what was written under the key; undefined when there is none now */
 async function readEntry(
   path: string,
   key: CacheKey,
@@ -235,8 +246,8 @@ async function readEntry(
   let handle: FileHandle;
   try {
     handle = await open(path, "r");
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ENOENT" ? undefined : false;
+  } catch {
+    return undefined; // or it cannot be opened now, which says nothing of it: too many files are open, say
   }
   try {
     const { size } = await handle.stat();

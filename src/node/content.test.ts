@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import {
+  copyFileSync,
   linkSync,
   mkdtempSync,
   readFileSync,
@@ -15,6 +16,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MemoryCache } from "../engine/cache.ts";
 import { ContentHashes } from "./content.ts";
+import { mediaOpener } from "./media.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -115,8 +117,8 @@ describe("a medium's content", () => {
     writeFileSync(join(dir, "copy.jpg"), bytes);
     linkSync(join(dir, "copy.jpg"), join(dir, "link.jpg"));
     const digests = await Promise.all(
-      [photo, join(dir, "copy.jpg"), join(dir, "link.jpg"), { bytes }].map((source) =>
-        hashes().media(source).digest(),
+      [photo, join(dir, "copy.jpg"), join(dir, "link.jpg"), { bytes }].map(async (source) =>
+        (await hashes().media(source)).digest(),
       ),
     );
     expect(new Set(digests)).toEqual(new Set([sha256(bytes)]));
@@ -125,14 +127,14 @@ describe("a medium's content", () => {
   it("is noticed to change, in a file and in memory", async () => {
     const file = join(dir, "photo.jpg");
     writeFileSync(file, "before");
-    const onDisk = hashes().media(file);
+    const onDisk = await hashes().media(file);
     await onDisk.digest();
     expect(await onDisk.isUnchanged()).toBe(true);
     writeFileSync(file, "after!");
     expect(await onDisk.isUnchanged()).toBe(false);
 
     const bytes = new TextEncoder().encode("before");
-    const inMemory = hashes().media({ bytes });
+    const inMemory = await hashes().media({ bytes });
     await inMemory.digest();
     expect(await inMemory.isUnchanged()).toBe(true);
     bytes.fill(0);
@@ -144,9 +146,74 @@ describe("a medium's content", () => {
       { source: { bytes: Uint8Array } },
       { source: { bytes: Uint8Array } },
     ];
+    type List = Parameters<ContentHashes["frames"]>[0];
+    const digestOf = async (list: List) => (await hashes().frames(list)).digest();
     const lists = [[a, b], [b, a], [a, { ...b, timeS: 1 }], [a, { ...b, timeS: 2 }], [a], []];
-    const digests = await Promise.all(lists.map((list) => hashes().frames(list).digest()));
+    const digests = await Promise.all(lists.map(digestOf));
     expect(new Set(digests).size).toBe(lists.length);
-    expect(await hashes().frames([a, b]).digest()).toBe(digests[0]);
+    expect(await digestOf([a, b])).toBe(digests[0]);
+  });
+
+  it.each([photo, "test/fixtures/videos/h264-vfr.mp4"])(
+    "is no other one's than what was opened, when another file takes its place before it is hashed: %s",
+    async (medium) => {
+      const file = join(dir, "medium");
+      const digestAfterReplacing = async () => {
+        const { content, ...opened } = await mediaOpener(hashes())(file);
+        writeFileSync(join(dir, "another"), "another");
+        renameSync(join(dir, "another"), file);
+        const digest = await content?.digest();
+        expect(await content?.isUnchanged()).toBe(false);
+        if (opened.kind === "video") await opened.video.close();
+        return digest;
+      };
+      copyFileSync(medium, file);
+      // Of one that was written just now, the hash is taken before it is opened: the times may not show the next change.
+      expect(await digestAfterReplacing()).toBe(sha256(readFileSync(medium)));
+      copyFileSync(medium, file);
+      await sleep(2100);
+      expect(await digestAfterReplacing()).toBeUndefined();
+    },
+  );
+
+  it("is what bytes in memory were when they were opened", async () => {
+    const bytes = Uint8Array.from(readFileSync(photo));
+    const { content } = await mediaOpener(hashes())({ bytes });
+    bytes.fill(0);
+    expect(await content?.digest()).toBe(sha256(readFileSync(photo)));
+    expect(await content?.isUnchanged()).toBe(false);
+  });
+
+  it("of a list is remembered once for all its pictures, until one of them changes", async () => {
+    const files = ["a", "b", "c"].map((name) => join(dir, name));
+    for (const file of files) writeFileSync(file, file);
+    await sleep(2100);
+    const cache = new CountingCache(1e4);
+    const list = files.map((source) => ({ source }));
+    const digestOf = async () => (await new ContentHashes(cache).frames(list)).digest();
+    const first = await digestOf();
+    expect(await digestOf()).toBe(first);
+    expect([cache.written, cache.found]).toEqual([1, 1]);
+    // One of the same size with the old one's time.
+    const { atime, mtime } = statSync(join(dir, "b"));
+    writeFileSync(join(dir, "b"), files[1]?.toUpperCase() as string);
+    utimesSync(join(dir, "b"), atime, mtime);
+    const second = await digestOf();
+    expect(second).not.toBe(first);
+    await sleep(2100);
+    expect(await digestOf()).toBe(second);
+    expect([cache.written, cache.found]).toEqual([2, 1]);
+    rmSync(join(dir, "c"));
+    expect(await digestOf()).toBeUndefined();
+  });
+
+  it("of a list is no other one's than what was opened, when a picture is replaced before it is hashed", async () => {
+    const [a, b] = [join(dir, "a"), join(dir, "b")];
+    for (const file of [a, b]) copyFileSync(photo, file);
+    await sleep(2100);
+    const { content } = await mediaOpener(hashes())({ frames: [a, b] });
+    writeFileSync(a, "another");
+    expect(await content?.digest()).toBeUndefined();
+    expect(await content?.isUnchanged()).toBe(false);
   });
 });

@@ -1,17 +1,11 @@
 import { createHash } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { open, realpath, stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { OryxError, throwIfAborted } from "../core/errors.ts";
-import type { FileRange } from "../core/tensor.ts";
 import { type ByteCache, cacheKey } from "../engine/cache.ts";
 import type { MediaContent } from "../engine/media.ts";
+import { hashInto, STEP_BYTES, type Stretch } from "../files/hash.ts";
 import type { MediaSource } from "../media/media.ts";
-
-/** A stretch of a file, from `offset`. */
-type Range = Pick<FileRange, "offset" | "byteLength">;
-
-/** One call's bytes when hashing: about two milliseconds. */
-const STEP_BYTES = 4 * 2 ** 20;
 
 /** File systems tell times this exactly, the coarsest of them: what changed later than that may change unseen. */
 const CLOCK_MS = 2000;
@@ -43,79 +37,116 @@ export class ContentHashes {
       ranges,
       same,
       signal,
-    }: { ranges?: readonly Range[]; same?: Identity | undefined; signal?: AbortSignal | undefined },
+    }: { ranges?: readonly Stretch[]; same?: Identity | undefined; signal?: AbortSignal | undefined },
   ): Promise<string | undefined> {
     const before = await identityOf(path);
     if (before === undefined || (same !== undefined && same.words !== before.words)) return undefined;
-    const key = await cacheKey("hash", before.words, JSON.stringify(ranges ?? "all"));
-    const digest = new Uint8Array(32);
-    if (before.isSettled && (await this.#cache.read(key, [digest], signal))) return hex(digest);
-    try {
-      digest.set(
-        await hashFile(path, ranges ?? [{ offset: 0, byteLength: Number.POSITIVE_INFINITY }], signal),
-      );
-    } catch (error) {
-      if (error instanceof OryxError) throw error;
-      return undefined;
-    }
-    if ((await identityOf(path))?.words !== before.words) return undefined;
-    if (before.isSettled) await this.#cache.write(key, [digest], signal);
-    return hex(digest);
+    const hash = () => hashUnchanged(path, before, signal, ranges);
+    return this.#remembered([before], ranges ? JSON.stringify(ranges) : "all", hash, signal);
   }
 
-  /** What a medium's caches are kept under: its bytes, and nothing of its name. */
-  media(source: MediaSource): MediaContent {
-    if (typeof source !== "string") {
-      const digest = (signal?: AbortSignal) => hashBytes(source.bytes, signal);
-      return unchanging(digest);
-    }
-    let first: Identity | undefined;
-    let hash: string | undefined;
+  /**
+   * What a medium's caches are kept under: its bytes, and nothing of its name. Ask for it before the medium is opened:
+   * headers are read then and pictures much later, and only a file that stayed the same all the while is what was
+   * hashed.
+   * @throws OryxError `aborted`
+   */
+  async media(source: MediaSource, signal?: AbortSignal): Promise<MediaContent> {
+    const before = await beforeOpening(source, signal);
     return {
-      digest: async (signal) => {
-        first = await identityOf(source);
-        hash = await this.file(source, { same: first, signal });
-        return hash;
-      },
-      isUnchanged: async (signal) => {
-        if (hash === undefined || (await identityOf(source))?.words !== first?.words) return false;
-        // One that was written just before could have been written again without a trace.
-        return first?.isSettled === true || (await this.file(source, { signal })) === hash;
-      },
+      digest: (s) => this.#remembered([before.identity], "all", () => hashOf(before, s), s),
+      isUnchanged: (s) => isUnchanged(before, s),
     };
   }
 
-  /** The same of a list of pictures with their times. */
-  frames(frames: readonly { source: MediaSource; timeS?: number | undefined }[]): MediaContent {
-    const contents = frames.map(({ source }) => this.media(source));
+  /**
+   * The same of a list of pictures with their times. One hash is remembered of them all: each by itself, those of a few
+   * lists of some thousand pictures would drive everything else out of the cache.
+   */
+  async frames(
+    frames: readonly { source: MediaSource; timeS?: number | undefined }[],
+    signal?: AbortSignal,
+  ): Promise<MediaContent> {
+    const pictures: Before[] = [];
+    for (const { source } of frames) {
+      throwIfAborted(signal);
+      pictures.push(await beforeOpening(source, signal));
+    }
+    const identities = pictures.map(({ identity }) => identity);
+    const times = frames.map(({ timeS }) => timeS ?? null);
     return {
-      digest: async (signal) => {
-        const words: (string | number | null)[] = [];
-        for (const [i, content] of contents.entries()) {
-          const digest = await content.digest(signal);
-          if (digest === undefined) return undefined;
-          words.push(digest, frames[i]?.timeS ?? null);
-        }
-        return hashBytes(Buffer.from(JSON.stringify(words)), signal);
+      digest: async (s) => {
+        const hash = await this.#remembered(identities, "list", () => hashOfAll(pictures, s), s);
+        return hash && hashBytes(Buffer.from(JSON.stringify([hash, times])), s);
       },
-      isUnchanged: async (signal) => {
-        for (const content of contents) if (!(await content.isUnchanged(signal))) return false;
+      isUnchanged: async (s) => {
+        for (const picture of pictures) if (!(await isUnchanged(picture, s))) return false;
         return true;
       },
     };
   }
+
+  /** The hash that is remembered of files that are these; else the one that is made, remembered if they are at rest. */
+  async #remembered(
+    files: readonly (Identity | undefined)[],
+    what: string,
+    make: () => Promise<string | undefined>,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    if (!files.every((file) => file?.isSettled)) return make();
+    const key = await cacheKey("hash", ...files.map((file) => file?.words ?? ""), what);
+    const digest = Buffer.alloc(32);
+    if (await this.#cache.read(key, [digest], signal)) return digest.toString("hex");
+    const made = await make();
+    if (made !== undefined) await this.#cache.write(key, [Buffer.from(made, "hex")], signal);
+    return made;
+  }
 }
 
-/** Bytes in memory are hashed again: nobody else notes when they change. */
-function unchanging(digest: (signal?: AbortSignal) => Promise<string>): MediaContent {
-  let first: string | undefined;
-  return {
-    digest: async (signal) => {
-      first = await digest(signal);
-      return first;
-    },
-    isUnchanged: async (signal) => (await digest(signal)) === first,
-  };
+/** What a medium was before it was opened. */
+interface Before {
+  source: MediaSource;
+  /** Undefined of bytes in memory, and of what is no file or did not stay the same for as long as it took to read it. */
+  identity?: Identity | undefined;
+  /** Of what could change without a trace: bytes in memory, and a file that was written just now. */
+  hash?: string | undefined;
+}
+
+async function beforeOpening(source: MediaSource, signal: AbortSignal | undefined): Promise<Before> {
+  if (typeof source !== "string") return { source, hash: await hashBytes(source.bytes, signal) };
+  const identity = await identityOf(source);
+  if (identity === undefined || identity.isSettled) return { source, identity };
+  const hash = await hashUnchanged(source, identity, signal);
+  return hash === undefined ? { source } : { source, identity, hash };
+}
+
+/** Hash of what a medium was; undefined when it is that no longer. */
+async function hashOf(
+  { source, identity, hash }: Before,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  if (hash !== undefined || typeof source !== "string" || identity === undefined) return hash;
+  return hashUnchanged(source, identity, signal);
+}
+
+async function hashOfAll(
+  pictures: readonly Before[],
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const all = createHash("sha256");
+  for (const picture of pictures) {
+    const hash = await hashOf(picture, signal);
+    if (hash === undefined) return undefined;
+    all.update(hash);
+  }
+  return all.digest("hex");
+}
+
+async function isUnchanged({ source, identity, hash }: Before, signal?: AbortSignal): Promise<boolean> {
+  if (typeof source !== "string") return (await hashBytes(source.bytes, signal)) === hash;
+  if (identity === undefined || (await identityOf(source))?.words !== identity.words) return false;
+  // One that was written just before could have been written again without a trace.
+  return identity.isSettled || (await hashUnchanged(source, identity, signal)) === hash;
 }
 
 /** What a file is, as far as that can be told without reading it. */
@@ -138,29 +169,21 @@ export async function identityOf(path: string): Promise<Identity | undefined> {
   }
 }
 
-async function hashFile(
+/** Hash of a file, or of stretches of it; undefined when it is not or does not stay what it was, or cannot be read. */
+async function hashUnchanged(
   path: string,
-  ranges: readonly Range[],
-  signal: AbortSignal | undefined,
-): Promise<Buffer> {
+  { words }: Identity,
+  signal?: AbortSignal,
+  ranges?: readonly Stretch[],
+): Promise<string | undefined> {
   const hash = createHash("sha256");
-  const buffer = new Uint8Array(STEP_BYTES);
-  const handle = await open(path, "r");
   try {
-    for (const { offset, byteLength } of ranges) {
-      for (let at = 0; at < byteLength; ) {
-        throwIfAborted(signal);
-        const length = Math.min(buffer.length, byteLength - at);
-        const { bytesRead } = await handle.read(buffer, 0, length, offset + at);
-        if (bytesRead === 0) break;
-        hash.update(buffer.subarray(0, bytesRead));
-        at += bytesRead;
-      }
-    }
-  } finally {
-    await handle.close();
+    await hashInto(hash, path, signal, ranges);
+  } catch (error) {
+    if (error instanceof OryxError && error.code === "disk") return undefined;
+    throw error;
   }
-  return hash.digest();
+  return (await identityOf(path))?.words === words ? hash.digest("hex") : undefined;
 }
 
 async function hashBytes(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<string> {
@@ -172,5 +195,3 @@ async function hashBytes(bytes: Uint8Array, signal: AbortSignal | undefined): Pr
   }
   return hash.digest("hex");
 }
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");

@@ -19,11 +19,11 @@ export const mediaOpener =
 async function opened(item: MediaItem, hashes?: ContentHashes, signal?: AbortSignal): Promise<OpenedMedia> {
   if (typeof item === "object" && "frames" in item) {
     const frames = item.frames.map(timedImage);
-    const video = await videoFromFrames(frames);
-    return { kind: "video", name: item.name ?? "frames", video, content: hashes?.frames(frames) };
+    const content = await hashes?.frames(frames, signal);
+    return { kind: "video", name: item.name ?? "frames", video: await videoFromFrames(frames), content };
   }
   const source = sourceOf(item);
-  const content = hashes?.media(source);
+  const content = await hashes?.media(source, signal); // first: what is opened must be what is hashed
   const name = typeof source === "string" ? source : (source.name ?? `${source.bytes.length} bytes`);
   const image = await probeIfImage(source);
   if (image === undefined)

@@ -1,8 +1,19 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import sharp from "sharp";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { Random } from "../core/random.ts";
 import type { Answer, AskRequest, MediaItem, Stage } from "../engine/request.ts";
 import { Oryx } from "./oryx.ts";
@@ -16,9 +27,13 @@ const LETTERS = ["A", "B", "C"];
 
 let dir: string;
 beforeAll(() => {
+  vi.stubEnv("ORYX_CACHE", ""); // off in all other tests, which nothing overrides
   dir = mkdtempSync(join(tmpdir(), "oryx-cache-"));
 });
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
+afterAll(() => {
+  vi.unstubAllEnvs();
+  rmSync(dir, { recursive: true, force: true });
+});
 
 const folder = () => join(dir, "entries");
 const kept = (kind: string) => readdirSync(folder()).filter((name) => name.startsWith(`${kind}-`));
@@ -140,6 +155,22 @@ describe("a model with a cache", () => {
     const { said, answer } = await say(oryx, request);
     expect(said).toEqual((await say(without, request)).said);
     expect(answer.reused.pictures).toBe(1); // the photo
+  });
+
+  it("keeps nothing of one film under another's name, when that takes its place between opening and hash", async () => {
+    const videos = "test/fixtures/videos";
+    const [path, next] = [join(dir, "film.mp4"), join(dir, "next.mp4")];
+    for (const isAtRest of [false, true]) {
+      copyFileSync(`${videos}/h264-vfr.mp4`, path);
+      copyFileSync(`${videos}/h264-bframes.mp4`, next);
+      if (isAtRest) await sleep(2100);
+      const request = { question: "What moves?", media: [path] };
+      const onPlan = () => existsSync(next) && renameSync(next, path);
+      const { text } = await oryx.ask({ ...request, maxTokens: 6, onPlan }).answer();
+      const opened = { question: "What moves?", media: [`${videos}/h264-vfr.mp4`] };
+      expect(text).toBe((await say(without, opened)).said.text);
+      expect([kept("features"), kept("kv")]).toEqual([[], []]);
+    }
   });
 
   it("finds nothing when the pictures are prepared otherwise, or stand behind other words", async () => {
@@ -284,6 +315,22 @@ describe("a model with a cache", () => {
 });
 
 describe("the option cache", () => {
+  it("keeps nothing where ORYX_CACHE is off, whatever it says itself", async () => {
+    vi.stubEnv("ORYX_CACHE", "off");
+    try {
+      clear();
+      const oryx = await Oryx.load(GOLDEN, { contextTokens: 4096, cache: { dir } });
+      for (let i = 0; i < 2; i++) {
+        const { answer } = await say(oryx, { question: "What is it?", media: [photo] });
+        expect(answer.reused).toEqual({ pictures: 0, promptTokens: 0 });
+      }
+      await oryx.close();
+      expect(existsSync(folder())).toBe(false);
+    } finally {
+      vi.stubEnv("ORYX_CACHE", "");
+    }
+  });
+
   it.each([{ cache: true }, { cache: { maxBytes: -1 } }, { cache: { dir: 5 } }, { cache: { size: 5 } }])(
     "is checked: %o",
     async (options) => {

@@ -34,7 +34,8 @@ export interface LoadOptions {
   visionTower?: string | undefined;
   /**
    * What was made of images and videos is kept, so that a further question about them is answered at once, by another
-   * process too. It lies on this machine's disk, for its user alone. `false` keeps nothing; so does ORYX_CACHE=off.
+   * process too. It lies on this machine's disk, for its user alone. `false` keeps nothing; so does ORYX_CACHE=off,
+   * whatever is given here.
    */
   cache?: false | CacheOptions | undefined;
   /** Folder of the hub's cache; default: where HF_HUB_CACHE, HF_HOME or the system says. */
@@ -68,7 +69,7 @@ export class Oryx extends Engine {
     threads?: number,
   ) {
     const { checkpoint, tokenizer, decoder, encoder } = model;
-    const dir = cache === false ? undefined : (cache.dir ?? mediaCacheDir(process.env));
+    const dir = cache === false ? undefined : mediaCacheDir(process.env, cache.dir);
     const caching = dir === undefined ? undefined : openCaching(dir, cache || {}, model.graphs);
     super({
       decoder,

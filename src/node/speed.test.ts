@@ -1,16 +1,20 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { Oryx } from "./oryx.ts";
 
 const VIDEO = "test/fixtures/videos/sample.mp4";
 const request = { media: [VIDEO], question: "What?" };
 let dir: string;
 beforeAll(async () => {
+  vi.stubEnv("ORYX_CACHE", ""); // off in all other tests, which nothing overrides
   dir = await mkdtemp(join(tmpdir(), "oryx-speed-"));
 });
-afterAll(() => rm(dir, { recursive: true }));
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(dir, { recursive: true });
+});
 
 const plans = async (threads: number, ...requests: object[]) => {
   const oryx = await Oryx.load("test/fixtures/oryx-qwen-tiny", {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 /**
@@ -9,3 +10,6 @@ export function versions(): string {
   const { version, dependencies } = JSON.parse(text) as { version: string; dependencies: object };
   return JSON.stringify([version, dependencies]);
 }
+
+/** The {@link versions} in short, for what is kept to say with which of them it was made. */
+export const softwareHash = (): string => createHash("sha256").update(versions()).digest("hex").slice(0, 12);

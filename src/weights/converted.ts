@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
-import { OryxError, quote, throwIfAborted } from "../core/errors.ts";
+import { OryxError, quote } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { FileRange, StoredTensor } from "../core/tensor.ts";
+import { hashInto } from "../files/hash.ts";
 import { malformed, unsupported } from "./faults.ts";
-import { isFile, readJsonObject, withFile } from "./files.ts";
+import { isFile, readJsonObject } from "./files.ts";
 import { INT4_BLOCK, INT4_BLOCKS } from "./quantise.ts";
 import { readSafetensors } from "./safetensors.ts";
 import { storedBytes } from "./stored.ts";
@@ -62,8 +63,6 @@ const MANIFEST = z.strictObject({
 export type Manifest = z.infer<typeof MANIFEST>;
 
 const MANIFEST_JSON = { maxValues: 30 * LIMITS.tensorsPerFile, maxTextBytes: LIMITS.jsonTextBytes };
-/** Bytes hashed at a time. */
-const CHUNK_BYTES = 4 * 2 ** 20;
 
 /** Whether a model folder was made by `convert`. */
 export function isConverted(dir: string): Promise<boolean> {
@@ -132,7 +131,7 @@ export interface VerifyOptions {
 /**
  * Hashes everything in a converted folder again.
  * @throws OryxError `weights_malformed` naming the first tensor or file that is not as it was written, and as
- *   {@link readConverted}; `aborted`
+ *   {@link readConverted}; `disk`, `aborted`
  */
 export async function verifyConverted(dir: string, options: VerifyOptions = {}): Promise<Manifest> {
   const { manifest, language, vision } = await readConverted(dir);
@@ -143,7 +142,8 @@ export async function verifyConverted(dir: string, options: VerifyOptions = {}):
     if (sha256 === undefined) continue;
     const path = join(dir, name);
     await requireFile(path);
-    if ((await hashFile(path, bytes)) !== sha256) throw malformed(path, "not the file that was converted");
+    const hash = await hashFile(path, bytes, options.signal);
+    if (hash !== sha256) throw malformed(path, "not the file that was converted");
   }
   for (const [name, { bytes }] of tensors) {
     const hash = await hashRange(bytes as FileRange, options.signal);
@@ -156,25 +156,23 @@ export async function verifyConverted(dir: string, options: VerifyOptions = {}):
   return manifest;
 }
 
-/** SHA-256 of a whole file, or undefined when it is not of this size. */
-export function hashFile(path: string, bytes: number): Promise<string | undefined> {
-  return withFile(path, async ({ size }) =>
-    size === bytes ? hashRange({ path, offset: 0, byteLength: size }) : undefined,
-  );
+/** SHA-256 of a whole file, or undefined when it is not of this size. @throws OryxError `disk`, `aborted` */
+export async function hashFile(
+  path: string,
+  bytes: number,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  const hash = createHash("sha256");
+  const found = await hashInto(hash, path, signal, [{ offset: 0, byteLength: bytes + 1 }]); // one more would show
+  return found === bytes ? hash.digest("hex") : undefined;
 }
 
-/** SHA-256 of a range of a file, in hexadecimal. @throws OryxError `weights_malformed` beyond the file's end, `aborted` */
-export function hashRange(range: FileRange, signal?: AbortSignal): Promise<string> {
-  return withFile(range.path, async (source) => {
-    const hash = createHash("sha256");
-    const end = range.offset + range.byteLength;
-    if (end > source.size) throw malformed(range.path, "the file has become shorter");
-    for (let at = range.offset; at < end; at += CHUNK_BYTES) {
-      throwIfAborted(signal);
-      hash.update(await source.read(at, Math.min(CHUNK_BYTES, end - at)));
-    }
-    return hash.digest("hex");
-  });
+/** SHA-256 of a range of a file. @throws OryxError `weights_malformed` beyond the file's end, `disk`, `aborted` */
+export async function hashRange(range: FileRange, signal?: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  const found = await hashInto(hash, range.path, signal, [range]);
+  if (found < range.byteLength) throw malformed(range.path, "the file has become shorter");
+  return hash.digest("hex");
 }
 
 async function requireFile(path: string): Promise<void> {

@@ -12,6 +12,12 @@ export type Int4Block = (typeof INT4_BLOCKS)[number];
 /** The most exact one, where none was asked for. */
 export const INT4_BLOCK: Int4Block = 32;
 
+/**
+ * Changes with every change of the bytes that {@link packInt4} and {@link roundInt8} make of a matrix, or floats.ts of a
+ * tensor: a conversion goes on over what another version has begun only if that rounded alike.
+ */
+export const ROUNDING_VERSION = 1;
+
 /** Sums of squares: of what rounding lost, and of the weights themselves. Not finite when a weight is not. */
 export interface Rounding {
   lost: number;
