@@ -9,6 +9,7 @@ export type {
   Answer,
   AskRequest,
   BudgetOptions,
+  ChatOptions,
   Finish,
   Frame,
   GenerationOptions,

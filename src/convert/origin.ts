@@ -5,6 +5,7 @@ import { OryxError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { Manifest } from "../weights/converted.ts";
+import { ROUNDING_VERSION } from "../weights/quantise.ts";
 import type { Plan, StorageOptions } from "./plan.ts";
 
 /** What is copied as it is: settings and tokenizer. */
@@ -45,7 +46,7 @@ export function sourceOf(dir: string): Manifest["source"] {
 
 /**
  * Tells whether a conversion that was begun may go on: the same source files (by name, size and time), the same
- * tensors in them, the same options, the same places for what comes out.
+ * tensors in them, the same options, the same rounding, the same places for what comes out.
  */
 export async function fingerprint(
   { language, vision, files }: Checkpoint,
@@ -57,6 +58,7 @@ export async function fingerprint(
   const stats = await Promise.all(paths.map((path) => stat(path)));
   const facts = {
     options: [weights, tower, keep, plan.block],
+    rounding: ROUNDING_VERSION,
     files: stats.map(({ size, mtimeMs }, i) => [basename(paths[i] as string), size, mtimeMs]),
     tensors: [...language, ...vision].map(([name, { dtype, shape, bytes }]) => [
       name,

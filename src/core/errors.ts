@@ -101,6 +101,10 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   }
 }
 
+/** Whether an error says that the work was stopped on purpose. */
+export const isAborted = (error: unknown): error is OryxError =>
+  error instanceof OryxError && error.code === "aborted";
+
 /** A name from outside as it may stand in a message: quoted, control characters escaped, at most 100 characters. */
 export function quote(name: string): string {
   return JSON.stringify(name.length > 100 ? `${name.slice(0, 97)}...` : name);

@@ -42,7 +42,7 @@ export interface Caching {
 export const LARGEST_SHARE = 0.5;
 
 /** Changes with every change of what is cached or how: entries of other versions are not found, and age out. */
-const VERSION = 2;
+const VERSION = 3;
 
 /** The key of something that the given words decide. */
 export async function cacheKey(kind: CacheKind, ...words: readonly (string | number)[]): Promise<CacheKey> {

@@ -20,12 +20,19 @@ const LONG_S = 0.5;
 
 /**
  * Measures how fast a model is on this machine: a second or two; with a large model, as long as a few small runs
- * take. Noise is encoded and tokens are read that nobody wrote; nothing of it is kept.
+ * take. Noise is encoded and tokens are read that nobody wrote; nothing of it is kept. What others ask of the model
+ * waits meanwhile, since their work would be measured too.
  * @throws OryxError `aborted`, `runtime_failed`
  */
-export async function measureSpeed(model: LoadedModel, signal?: AbortSignal): Promise<Speed> {
-  const encode = await measureEncoder(model.encoder, signal);
-  const prefill = await measurePrefill(model.decoder, signal);
+export function measureSpeed({ decoder, encoder }: LoadedModel, signal?: AbortSignal): Promise<Speed> {
+  const alone = (decoder: Decoder) =>
+    encoder.alone((encoder) => measureUndisturbed({ decoder, encoder }, signal), signal);
+  return decoder.alone(alone, signal);
+}
+
+async function measureUndisturbed({ decoder, encoder }: LoadedModel, signal?: AbortSignal): Promise<Speed> {
+  const encode = await measureEncoder(encoder, signal);
+  const prefill = await measurePrefill(decoder, signal);
   return {
     encode: { perPatch: encode.each, perPair: encode.pair },
     prefill: { perToken: prefill.each, perPair: prefill.pair },

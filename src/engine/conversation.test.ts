@@ -245,6 +245,29 @@ describe("a conversation", () => {
     chat.close();
   });
 
+  it.each([{ system: 5 }, { sytem: "Be brief." }, null])("is not opened with %o", (wrong) => {
+    const options = wrong as unknown as Parameters<typeof oryx.chat>[0];
+    expect(() => oryx.chat(options)).toThrow(expect.objectContaining({ code: "bad_option" }));
+  });
+
+  it("takes a system prompt when it is opened, and with no turn", async () => {
+    const [plain, told] = [oryx.chat(), oryx.chat({ system: "You answer in one word." })];
+    const question = { question: "Hello?", maxTokens: 1 };
+    const [without, withIt] = [await plain.plan(question), await told.plan(question)];
+    expect(withIt.promptTokens).not.toBe(without.promptTokens);
+    const late = { ...question, system: "You answer in one word." };
+    const refused = expect.objectContaining({
+      code: "bad_option",
+      remedy: expect.stringContaining("chat()"),
+    });
+    expect(() => plain.ask(late)).toThrow(refused);
+    await expect(plain.plan(late)).rejects.toEqual(refused);
+    await expect(plain.likelihoods(late, ["a"])).rejects.toEqual(refused);
+    plain.close();
+    told.close();
+    expect((await oryx.plan(late)).promptTokens).toBe(withIt.promptTokens);
+  });
+
   it("closed while it computes ends its answer, and gives its slot back only then", async () => {
     const chat = oryx.chat();
     const other = oryx.chat();
@@ -337,6 +360,22 @@ describe("a plan", () => {
     for (const stage of ["decode", "encode", "prefill"] as const) expect(seconds?.[stage]).toBeGreaterThan(0);
     const impossible = oryx.plan({ media: [VIDEO], question: "What?", budgetSeconds: 1e-9 });
     await expect(impossible).rejects.toMatchObject({ code: "budget_exceeded" });
+  });
+
+  it("keeps to a budget of tokens that leaves the answer less room than it should have", async () => {
+    const question = "What is it? ".repeat(620);
+    const { promptTokens } = await oryx.plan({ question });
+    expect(promptTokens).toBeGreaterThan(3700);
+    const less = oryx.plan({ question, budgetTokens: promptTokens - 1 });
+    await expect(less).rejects.toMatchObject({
+      code: "budget_exceeded",
+      message: expect.stringMatching(/takes at least [\d,]+ tokens, but may take [\d,]+$/),
+    });
+    const enough = await oryx.plan({ question, budgetTokens: promptTokens });
+    const told = promptTokens.toLocaleString("en");
+    expect(enough.reasons.at(-1)).toBe(`The prompt takes ${told} tokens and fits the budget of ${told}.`);
+    const short = await oryx.plan({ question: "What?", budgetTokens: promptTokens });
+    expect(short.reasons.at(-1)).toMatch(/fits the 3,585 that the context leaves it beside the answer\.$/);
   });
 
   it.each([{ budgetTokens: 0 }, { budgetTokens: 1.5 }, { budgetSeconds: -1 }, { budgetSeconds: Number.NaN }])(

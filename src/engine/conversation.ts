@@ -3,7 +3,7 @@ import { OryxError } from "../core/errors.ts";
 import { Detokenizer } from "../text/detokenize.ts";
 import { StopMatcher } from "../text/stop.ts";
 import { AnswerStream } from "./answer.ts";
-import { checkRequest } from "./check.ts";
+import { checkTurn } from "./check.ts";
 import type { KvSlot } from "./kv.ts";
 import { checkTexts, type Likelihoods, logLikelihood } from "./likelihood.ts";
 import type { OpenedMedia } from "./media.ts";
@@ -12,7 +12,7 @@ import { contextExceeded } from "./plan-request.ts";
 import { type Before, closeAll, openAll, type PlannedTurn, planTurn, type Wanted } from "./planning.ts";
 import { type Trail, trailAfterAnswer } from "./prefix.ts";
 import { PromptReading } from "./reading.ts";
-import type { Answer, Finish, Piece, Plan, Reused, TurnRequest } from "./request.ts";
+import type { Answer, ChatOptions, Finish, Piece, Plan, Reused, TurnRequest } from "./request.ts";
 import { Sampler } from "./sampler.ts";
 import { Stopwatch } from "./stopwatch.ts";
 import { taskResult } from "./task.ts";
@@ -37,7 +37,7 @@ export class Conversation {
   readonly #ending = new AbortController();
   #closed = false;
 
-  constructor(parts: EngineParts, options: { system?: string | undefined } = {}) {
+  constructor(parts: EngineParts, options: ChatOptions = {}) {
     this.#parts = parts;
     this.#system = options.system;
     this.#slot = parts.cache.acquire();
@@ -50,11 +50,12 @@ export class Conversation {
 
   /**
    * Asks the next question.
-   * @throws OryxError `busy` while the last answer is still coming, `closed`, and whatever the request deserves:
-   * `bad_option`, `prompt_invalid`, `context_exceeded`, `budget_exceeded`, `media_*`, `aborted`, `runtime_failed`.
+   * @throws OryxError `bad_option`, `prompt_invalid` at once, when the request is not what its type says, or asks
+   * nothing; when the answer is read, `busy` while the last one is still coming, `closed`, and whatever the request
+   * deserves: `bad_option`, `context_exceeded`, `budget_exceeded`, `media_*`, `aborted`, `runtime_failed`.
    */
   ask(request: TurnRequest): AnswerStream {
-    const turn = this.#turn(checkRequest(request), this.#answer.bind(this));
+    const turn = this.#turn(checkTurn(request), this.#answer.bind(this));
     return new AnswerStream(turn);
   }
 
@@ -65,7 +66,7 @@ export class Conversation {
    */
   async likelihoods(request: TurnRequest, texts: readonly string[]): Promise<Likelihoods> {
     checkTexts(texts);
-    return ended(this.#turn(checkRequest(request), (slot, asked) => this.#score(slot, asked, texts)));
+    return ended(this.#turn(checkTurn(request), (slot, asked) => this.#score(slot, asked, texts)));
   }
 
   /**
@@ -74,7 +75,7 @@ export class Conversation {
    * @throws OryxError as {@link Conversation.ask}
    */
   async plan(request: TurnRequest): Promise<Plan> {
-    return ended(this.#turn(checkRequest(request), this.#planOnly.bind(this)));
+    return ended(this.#turn(checkTurn(request), this.#planOnly.bind(this)));
   }
 
   /** Ends an answer on its way, and gives the conversation's memory back; a second call does nothing. */

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { idleSession, NARROW } from "../../test/support/idle-session.ts";
 import { keepingCaches } from "../../test/support/resident-runtime.ts";
 import { languageGraph, languageGraphInPlace } from "../model/oryx.ts";
 import { emitOnnx } from "../onnx/emit.ts";
@@ -7,7 +8,7 @@ import { createNodeRuntime } from "../runtime/node/runtime.ts";
 import type { Runtime, Session } from "../runtime/session.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { Decoder, type DecoderSessions } from "./decoder.ts";
-import { HostKvMemory } from "./kv.ts";
+import { HostKvMemory, type KvForm } from "./kv.ts";
 import { loadDecoder, type ModelSource, storedParams } from "./load.ts";
 import { argmax } from "./sampler.ts";
 
@@ -163,6 +164,34 @@ describe.each([
     stop.abort();
     await expect(running).rejects.toMatchObject({ code: "aborted" });
     expect(await cached(text.input_ids, 4, 512)).toEqual(text.greedy.slice(0, 4));
+  });
+});
+
+describe("a prompt behind a long context", () => {
+  const config = { ...NARROW, heads: 7, kvHeads: 1 };
+  const CONTEXT = 32_000;
+
+  /** Lengths of the steps that a prompt of 600 tokens is fed in. */
+  async function stepsOf(form: KvForm): Promise<number[]> {
+    const steps: number[] = [];
+    const session = idleSession(({ order }) => steps.push(order?.shape[0] as number));
+    const only = { session, form };
+    const decoder = new Decoder({ prefill: only, decode: only }, config, new HostKvMemory(config, "f32"));
+    await decoder.withSlot(CONTEXT + 600, async (slot) => {
+      await slot.append(slot.room(CONTEXT));
+      await decoder.prefill(slot, [{ ids: Array<number>(600).fill(0) }]);
+    });
+    return steps;
+  }
+
+  it("is fed in full steps where the cache is extended in place, since no scores are kept", async () => {
+    expect(await stepsOf("whole")).toEqual([256, 256, 88]);
+  });
+
+  it("is fed in shorter steps where all scores of a step are there at a time", async () => {
+    const steps = await stepsOf("rows");
+    expect(steps.length).toBeGreaterThan(8);
+    for (const length of steps) expect(length * 7 * 4 * CONTEXT).toBeLessThan(64e6);
   });
 });
 

@@ -1,13 +1,16 @@
 import type { TensorData } from "../core/tensor.ts";
+import { Turns } from "../core/turns.ts";
 import type { LanguageConfig } from "../model/config.ts";
 import type { InputTensor, OutputTarget, Session } from "../runtime/session.ts";
 import type { KvForm, KvMemory, KvSlot } from "./kv.ts";
 import { type Chunk, chunks, type Stretch, sequenceLength } from "./sequence.ts";
-import { Turns } from "./turns.ts";
 
-/** Tokens of one prefill step when the context is short: beyond this, products gain nothing from more rows. */
+/** Tokens of one prefill step at most: beyond this, products gain nothing from more rows. */
 const LONGEST_CHUNK = 256;
-/** Bytes that one KV head's attention scores may take in a step; chunks shrink as the context grows. */
+/**
+ * Bytes that one KV head's attention scores may take in a step, where they are all there at a time: chunks shrink as the
+ * context grows. The kernels that extend a cache in place go through it in tiles, and have the scores of one.
+ */
 const SCORE_BYTES = 64e6;
 
 /** Tokens of one step up to which the bytes of the weights decide, and not the arithmetic. */
@@ -49,7 +52,8 @@ export class Decoder {
 
   /** All that decides which tokens go through the model together, and so how sums are rounded. */
   get chunking(): string {
-    return [LONGEST_CHUNK, SCORE_BYTES, LONGEST_DECODE, this.stepTokens].join(" ");
+    const { form } = this.#sessions.prefill;
+    return [form, LONGEST_CHUNK, SCORE_BYTES, LONGEST_DECODE, this.stepTokens].join(" ");
   }
 
   /** An empty slot for sequences of up to `capacity` tokens; to be closed. @throws OryxError `out_of_memory` */
@@ -65,6 +69,14 @@ export class Decoder {
     } finally {
       await slot.close();
     }
+  }
+
+  /**
+   * Does `work` while nothing else is computed here: others wait as for a step. What it computes, it asks of the
+   * decoder that it is given; this one would wait for it.
+   */
+  alone<T>(work: (decoder: Decoder) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#turns.take(() => work(new Decoder(this.#sessions, this.config, this.#memory)), signal);
   }
 
   /**
@@ -139,6 +151,7 @@ export class Decoder {
   }
 
   #chunkTokens(cached: number): number {
+    if (this.#sessions.prefill.form === "whole") return this.stepTokens;
     const group = this.config.heads / this.config.kvHeads;
     const affordable = Math.floor(SCORE_BYTES / (4 * group * (cached + LONGEST_CHUNK)));
     return Math.min(this.stepTokens, Math.max(16, affordable));

@@ -1,6 +1,7 @@
 import { OryxError } from "../core/errors.ts";
 import type { Size } from "../core/size.ts";
 import type { TensorData } from "../core/tensor.ts";
+import { Turns } from "../core/turns.ts";
 import type { RgbImage } from "../media/media.ts";
 import { MARKS } from "../model/oryx.ts";
 import {
@@ -12,7 +13,6 @@ import {
 } from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
 import type { OutputTarget, Session } from "../runtime/session.ts";
-import { Turns } from "./turns.ts";
 
 /** Patches of one run: small frames gain from company, 784 patches and more do not, and memory grows with each. */
 const PATCHES_PER_RUN = 1024;
@@ -69,6 +69,14 @@ export class VisionEncoder {
       () => this.#session.run(inputs, outputs as Record<string, OutputTarget>, { signal }),
       signal,
     );
+  }
+
+  /**
+   * Does `work` while nothing else is computed here. What it computes, it asks of the encoder that it is given; this
+   * one would wait for it.
+   */
+  alone<T>(work: (encoder: VisionEncoder) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#turns.take(() => work(new VisionEncoder(this.#session, this.width)), signal);
   }
 
   /** The marks of a visual sequence, f32 [3, width] in the order of `MARKS`. */

@@ -12,6 +12,7 @@ import {
   type KvMemory,
   type KvRows,
   type KvSlot,
+  Positions,
   requireRoom,
   tokensOf,
   wholeBinding,
@@ -83,6 +84,7 @@ class DeviceKvSlot implements KvSlot {
   readonly #parts: Part[];
   /** No rows. */
   readonly #none: TensorData;
+  readonly #positions = new Positions();
   #length = 0;
 
   constructor(mover: Session, config: LanguageConfig, capacity: number) {
@@ -117,7 +119,7 @@ class DeviceKvSlot implements KvSlot {
     for (const part of this.#parts) {
       parts.push({ ...part, tensor: await this.#reserved(part, this.#length + count) });
     }
-    return wholeBinding(parts, this.#length, count);
+    return wholeBinding(parts, this.#positions, this.#length, count);
   }
 
   advance(count: number): void {

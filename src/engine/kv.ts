@@ -85,6 +85,7 @@ export class HostKvSlot implements KvSlot {
   readonly #d: number;
   readonly #blocks: Block[] = [];
   readonly #parts: Part[] = [];
+  readonly #positions = new Positions();
   #length = 0;
 
   constructor(config: LanguageConfig, capacity: number, type: KvType) {
@@ -124,10 +125,11 @@ export class HostKvSlot implements KvSlot {
     requireRoom(this, count);
     if (form === "whole") {
       if (this.#type !== "f32") throw new RangeError(`a cache of ${this.#type} is not extended in place`);
-      return wholeBinding(this.#parts, this.#length, count);
+      return wholeBinding(this.#parts, this.#positions, this.#length, count);
     }
+    const positions: TensorData = { dtype: "i64", shape: [count], data: counted(this.#length, count) };
     return {
-      inputs: { ...this.#views("past", 0, this.#length), positions: positions(this.#length, count) },
+      inputs: { ...this.#views("past", 0, this.#length), positions },
       outputs: this.#views("present", this.#length, count),
     };
   }
@@ -180,9 +182,21 @@ export class HostKvSlot implements KvSlot {
   }
 }
 
+/** The positions of a whole cache, for step after step: to make those of a long context anew takes milliseconds. */
+export class Positions {
+  #made = counted(0, 0);
+
+  /** @param total how many, from 0 on */
+  of(total: number): TensorData {
+    if (this.#made.length < total) this.#made = counted(0, Math.max(total, 2 * this.#made.length));
+    return { dtype: "i64", shape: [total], data: this.#made.subarray(0, total) };
+  }
+}
+
 /** Binds each part as it is, for a step of `count` tokens behind `cached` ones. */
 export function wholeBinding(
   parts: readonly { past: string; present: string; tensor: TensorData | DeviceTensor }[],
+  positions: Positions,
   cached: number,
   count: number,
 ): KvBinding {
@@ -191,7 +205,7 @@ export function wholeBinding(
   return {
     inputs: {
       ...Object.fromEntries(parts.map(({ past, tensor }) => [past, tensor])),
-      positions: positions(0, total),
+      positions: positions.of(total),
       last: place(total - 1),
       total: place(total),
     },
@@ -199,11 +213,8 @@ export function wholeBinding(
   };
 }
 
-const positions = (from: number, count: number): TensorData => ({
-  dtype: "i64",
-  shape: [count],
-  data: BigInt64Array.from({ length: count }, (_, i) => BigInt(from + i)),
-});
+const counted = (from: number, count: number) =>
+  BigInt64Array.from({ length: count }, (_, i) => BigInt(from + i));
 
 /** @throws RangeError: whoever plans a request counts its tokens before */
 export function requireRoom(slot: KvSlot, count: number): void {

@@ -12,11 +12,13 @@ import { loadDecoder, storedParams } from "./load.ts";
 let root: string;
 let runtime: Runtime;
 let converted: Checkpoint;
+let published: Checkpoint;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "oryx-load-"));
   const options = { weights: "q4", vision: "f32", keep: [], block: 32 } as const;
   await convert("test/fixtures/oryx-qwen-tiny", join(root, "q4"), options);
   converted = await openCheckpoint(join(root, "q4"));
+  published = await openCheckpoint("test/fixtures/oryx-llama-tiny");
   runtime = await createNodeRuntime({ threads: 1 });
 });
 afterAll(async () => {
@@ -36,8 +38,11 @@ async function apart(tensors: ReadonlyMap<string, StoredTensor>): Promise<Map<st
   return copies;
 }
 
-async function logits(language: ReadonlyMap<string, StoredTensor>): Promise<Float32Array> {
-  const decoder = await loadDecoder(runtime, { config: converted.config.language, language });
+async function logits(
+  { config }: Checkpoint,
+  language: ReadonlyMap<string, StoredTensor>,
+): Promise<Float32Array> {
+  const decoder = await loadDecoder(runtime, { config: config.language, language });
   try {
     return await decoder.withSlot(16, (slot) => decoder.prefill(slot, [{ ids: [5, 9, 200, 31, 7] }]));
   } finally {
@@ -46,8 +51,12 @@ async function logits(language: ReadonlyMap<string, StoredTensor>): Promise<Floa
 }
 
 describe("matrices over the same input", () => {
-  it("are one where a conversion has laid them one behind the other", () => {
-    const layer = storedParams(converted.language).at("model.layers.0");
+  const checkpoints = { converted: () => converted, published: () => published };
+  it.each([
+    ["converted", "int4"],
+    ["published", "dense"],
+  ] as const)("are one where a %s file has them one behind the other, as %s", (from, storage) => {
+    const layer = storedParams(checkpoints[from]().language).at("model.layers.0");
     for (const [at, joined, parts] of [
       ["self_attn", "qkv_proj", ["q_proj", "k_proj", "v_proj"]],
       ["mlp", "gate_up_proj", ["gate_proj", "up_proj"]],
@@ -55,14 +64,19 @@ describe("matrices over the same input", () => {
       const p = layer.at(at);
       const rows = parts.map((part) => p.at(part).rows("weight"));
       expect(p.at(joined).rows("weight")).toBe(rows.reduce((a, b) => a + b));
+      expect(p.at(joined).matrix("weight").storage).toBe(storage);
     }
   });
 
-  it("give the same logits as one by one, to the bit", async () => {
-    const single = await apart(converted.language);
-    expect(storedParams(single).at("model.layers.0.self_attn.qkv_proj").has("weight")).toBe(false);
-    expect(await logits(converted.language)).toEqual(await logits(single));
-  });
+  it.each(["converted", "published"] as const)(
+    "give the same logits as one by one, to the bit, when %s",
+    async (from) => {
+      const checkpoint = checkpoints[from]();
+      const single = await apart(checkpoint.language);
+      expect(storedParams(single).at("model.layers.0.self_attn.qkv_proj").has("weight")).toBe(false);
+      expect(await logits(checkpoint, checkpoint.language)).toEqual(await logits(checkpoint, single));
+    },
+  );
 
   it("are not one where other bytes lie between them, or where one is missing or of another width", async () => {
     const name = (part: string) => `model.layers.0.self_attn.${part}_proj.weight.int4`;

@@ -27,7 +27,8 @@ export interface LoadedModel {
 
 /**
  * Parameters of a checkpoint, as it stores them: `X` dense, or `X.int4` or `X.int8` with their scales; and as one matrix
- * those of {@link JOINED} whose int4 parts lie one behind the other in a file.
+ * those of {@link JOINED} whose dense rows, or int4 rows and scales, lie one behind the other in a file: a conversion
+ * lays them so, and some published files have them so. The int8 form, which is transposed, has no rows that could.
  * @param prefer which to take where a matrix is stored in both
  */
 export function storedParams(

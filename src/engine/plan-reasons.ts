@@ -104,7 +104,7 @@ function budgetReasons(
 ): string[] {
   const limit = used.promptTokens > budget.tokens ? budget.mostTokens : budget.tokens;
   const of =
-    budget.tokensBy === "request"
+    budget.tokensBy === "request" && limit === budget.mostTokens
       ? `the budget of ${count(limit)}`
       : `the ${count(limit)} that the context leaves it${limit === budget.tokens ? " beside the answer" : ""}`;
   const lines: string[] = [];

@@ -13,7 +13,7 @@ export interface Budget {
   tokens: number;
   /** Tokens at the very most, when nothing fits into those: the answer then has less room. */
   mostTokens: number;
-  /** Whether the request or the model's context sets them. */
+  /** Whether the request or the model's context sets the most. */
   tokensBy: "request" | "context";
   /** Seconds until the first token. */
   seconds?: number | undefined;

@@ -143,19 +143,19 @@ function budgetOf(
   }
   const room = Math.max(1, Math.min(tokens, Math.floor(capacity * (isAsked ? ROOM.asked : ROOM.default))));
   const left = (answer: number) => capacity - cached - answer + 1;
-  if (budgetTokens !== undefined && budgetTokens < left(room)) {
-    return { tokens: budgetTokens, mostTokens: budgetTokens, tokensBy: "request", seconds };
+  if (budgetTokens !== undefined && budgetTokens < left(1)) {
+    const tokens = Math.min(budgetTokens, left(room));
+    return { tokens, mostTokens: budgetTokens, tokensBy: "request", seconds };
   }
   return { tokens: left(room), mostTokens: left(1), tokensBy: "context", seconds };
 }
 
 /** This machine's speed: as it was measured once, else measured now if a budget needs it. */
-async function speedOf(parts: EngineParts, request: TurnRequest): Promise<Speed | undefined> {
-  const { speeds, decoder, encoder } = parts;
-  const { budgetSeconds, signal } = request;
-  const known = await speeds?.read(signal);
-  if (known !== undefined || budgetSeconds === undefined) return known;
-  const speed = await measureSpeed({ decoder, encoder }, signal);
-  await speeds?.write(speed, signal);
-  return speed;
+async function speedOf(
+  { speeds, decoder, encoder }: EngineParts,
+  { budgetSeconds, signal }: TurnRequest,
+): Promise<Speed | undefined> {
+  if (budgetSeconds === undefined) return speeds?.read(signal);
+  const measure = () => measureSpeed({ decoder, encoder }, signal);
+  return speeds ? speeds.readOrMeasure(measure, signal) : measure();
 }

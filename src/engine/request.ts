@@ -35,7 +35,10 @@ export interface VisualOptions {
 export interface BudgetOptions {
   /** Tokens of the prompt, text and visuals; default: what the context leaves beside the answer. */
   budgetTokens?: number | undefined;
-  /** Seconds until the first token, by this machine's speed, which is measured when this is first asked for. */
+  /**
+   * Seconds until the first token, by this machine's speed, which is measured when this is first asked for: for a second
+   * or two, while other requests wait.
+   */
   budgetSeconds?: number | undefined;
 }
 
@@ -68,11 +71,14 @@ export interface TurnRequest extends Asked, VisualOptions, BudgetOptions, Genera
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** A question in a conversation of its own. */
-export interface AskRequest extends TurnRequest {
+/** What a conversation begins with. */
+export interface ChatOptions {
   /** The system prompt; default "You are a helpful assistant." */
   system?: string | undefined;
 }
+
+/** A question in a conversation of its own. */
+export interface AskRequest extends TurnRequest, ChatOptions {}
 
 /** What will be done with one image or video. */
 export interface ItemPlan {

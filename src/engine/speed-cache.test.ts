@@ -24,11 +24,25 @@ describe("a model's speed", () => {
     expect(await speeds.read()).toEqual(SPEED);
   });
 
+  it("is measured once, however many ask at a time, and again after a failure", async () => {
+    const speeds = new SpeedCache(undefined, "");
+    const failing = () => Promise.reject(new RangeError("no"));
+    await expect(speeds.readOrMeasure(failing)).rejects.toThrow(RangeError);
+    let measured = 0;
+    const measure = async () => {
+      measured++;
+      return SPEED;
+    };
+    const both = Promise.all([speeds.readOrMeasure(measure), speeds.readOrMeasure(measure)]);
+    expect(await both).toEqual([SPEED, SPEED]);
+    expect(measured).toBe(1);
+  });
+
   it.each([Number.NaN, -1, Number.POSITIVE_INFINITY])("is not taken from numbers like %d", async (wrong) => {
     const cache = new MemoryCache(1000);
     await new SpeedCache(cache, "a model").write({ ...SPEED, perPixel: wrong });
     expect(await new SpeedCache(cache, "a model").read()).toBeUndefined();
-    await cache.write(await cacheKey("speed", 1, "a model"), [bytesOf(new Float64Array(4))]);
+    await cache.write(await cacheKey("speed", 2, "a model"), [bytesOf(new Float64Array(4))]);
     expect(await new SpeedCache(cache, "a model").read()).toBeUndefined();
   });
 });

@@ -1,8 +1,9 @@
+import { Turns } from "../core/turns.ts";
 import { type ByteCache, bytesOf, type CacheKey, cacheKey } from "./cache.ts";
 import type { Speed } from "./speed.ts";
 
 /** Changes with every change of what is measured, or of what it means. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** More seconds for a token or a patch than any machine takes. */
 const SLOWEST_S = 1e4;
@@ -13,6 +14,7 @@ const isSound = (numbers: Iterable<number>): boolean => [...numbers].every((n) =
 export class SpeedCache {
   readonly #cache: ByteCache | undefined;
   readonly #computedBy: string;
+  readonly #turns = new Turns();
   #known: Speed | undefined;
 
   /** @param computedBy tells models and machines apart that are not equally fast */
@@ -40,6 +42,20 @@ export class SpeedCache {
     if (!isSound(numbers)) return;
     this.#known = speed;
     await this.#cache?.write(await this.#key(), [bytesOf(Float64Array.from(numbers))], signal);
+  }
+
+  /**
+   * The speed that is kept, else the one that is measured now, which is then kept. However many ask at once, one measures.
+   * @throws OryxError `aborted`, and as `measure`
+   */
+  readOrMeasure(measure: () => Promise<Speed>, signal?: AbortSignal): Promise<Speed> {
+    return this.#turns.take(async () => {
+      const known = await this.read(signal);
+      if (known !== undefined) return known;
+      const speed = await measure();
+      await this.write(speed, signal);
+      return speed;
+    }, signal);
   }
 
   #key(): Promise<CacheKey> {

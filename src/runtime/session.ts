@@ -39,7 +39,7 @@ export type InputTensor = TensorData | DeviceTensor;
 export type OutputTarget = TensorData | DeviceTensor | "fresh";
 
 export interface RunOptions {
-  /** Ends the run inside the step that is computing when it fires; the run then rejects with code `aborted`. */
+  /** Ends the run inside the step that is computing when it fires, or its waiting; it then rejects with code `aborted`. */
   signal?: AbortSignal | undefined;
 }
 

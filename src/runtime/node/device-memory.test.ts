@@ -1,9 +1,13 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hold } from "../../../test/support/hold.ts";
+import { notingOrt } from "../../../test/support/noting-ort.ts";
 import { graph, model, node, value } from "../../../test/support/tiny-onnx.ts";
 import type { TensorData } from "../../core/tensor.ts";
+import { Turns } from "../../core/turns.ts";
 import type { DeviceTensor, Runtime, Session } from "../session.ts";
+import { DeviceMemory } from "./device-memory.ts";
 import { createNodeRuntime } from "./runtime.ts";
 
 setFlagsFromString("--expose-gc");
@@ -82,6 +86,24 @@ describe("a tensor in the device's memory", () => {
     await expect(read(tensor)).rejects.toMatchObject({ code: "closed" });
     await tensor.close();
     await expect(own.allocate("f32", [1])).rejects.toMatchObject({ code: "closed" });
+  });
+
+  it("is freed before the allocator that it came from, also when it has only begun to close", async () => {
+    const calls: string[] = [];
+    const line = new Turns();
+    const memory = new DeviceMemory(notingOrt(calls), 1n, { device: "webgpu", line });
+    const tensor = await memory.allocate("f32", [1]);
+    const free = hold(line);
+    const closing = tensor.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    const releasing = memory.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    free();
+    await Promise.all([closing, releasing]);
+    expect(calls.filter((name) => name.startsWith("Release")).slice(-2)).toEqual([
+      "ReleaseValue",
+      "ReleaseAllocator",
+    ]);
   });
 
   it("is refused when there is no such memory", async () => {

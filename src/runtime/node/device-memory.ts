@@ -1,18 +1,18 @@
 import { DTYPE_BYTES, type DType, ONNX_DTYPE } from "../../core/dtype.ts";
 import { OryxError } from "../../core/errors.ts";
 import { elementCount } from "../../core/tensor.ts";
+import type { Line } from "../../core/turns.ts";
 import type { Device, DeviceTensor } from "../session.ts";
 import type { Handle, Ort } from "./ort.ts";
 import { outSlot } from "./tensors.ts";
-import type { Turn } from "./turns.ts";
 
 /** ONNX Runtime's name for the memory that a device's kernels work in. */
 const MEMORY: Readonly<Record<Device, string>> = { cpu: "Cpu", webgpu: "WebGPU_Buffer" };
 
-/** Whose memory it is: which device, and when it may be used. */
+/** Whose memory it is: which device, and the line of those that use it. */
 export interface Place {
   device: Device;
-  turn: Turn;
+  line: Line;
 }
 
 /** What one session has allocated on its device. Its values die before its allocator, and that before the session. */
@@ -31,7 +31,7 @@ export class DeviceMemory {
 
   /** @throws OryxError `out_of_memory` */
   allocate(dtype: DType, shape: readonly number[]): Promise<NodeDeviceTensor> {
-    return this.#place.turn(async () => {
+    return this.#place.line.take(async () => {
       const slot = outSlot();
       const dims = BigInt64Array.from(shape, BigInt);
       try {
@@ -71,9 +71,13 @@ export class DeviceMemory {
     }
   }
 
-  #free(tensor: NodeDeviceTensor, value: Handle): Promise<void> {
-    this.#tensors.delete(tensor);
-    return this.#place.turn(() => this.#ort.inBackground("ReleaseValue", value));
+  /** The tensor counts as there until its value is gone: the allocator may not be released before. */
+  async #free(tensor: NodeDeviceTensor, value: Handle): Promise<void> {
+    try {
+      await this.#place.line.take(() => this.#ort.inBackground("ReleaseValue", value));
+    } finally {
+      this.#tensors.delete(tensor);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import koffi from "koffi";
 import { OryxError } from "../../core/errors.ts";
-import { inLine, type Turn } from "./turns.ts";
+import { Turns } from "../../core/turns.ts";
+import { isTooOld, OLDEST_VERSION, OTHER_LIBRARY } from "./library.ts";
 
 /** What may be passed for a C argument: addresses are bigints (null for none) or memory; strings are copied for the call. */
 export type Native = bigint | number | string | ArrayBufferView | null;
@@ -60,7 +61,7 @@ const RELEASING = {
   ReleaseAllocator: 132,
 } as const;
 
-/** Asking for this version of the API gives every function above; ONNX Runtime 1.17 and later answer it. */
+/** The first version of the API that has every function above. */
 const API_VERSION = 17;
 
 type Fallible = keyof typeof FALLIBLE;
@@ -81,7 +82,7 @@ export type Ort = { readonly [F in Fallible]: (...args: Native[]) => void } & {
   /** The library's own version, as in "1.30.0". */
   readonly version: string;
   /** For all that touches the GPU: every session in the process shares one device, which is not made for threads. */
-  readonly gpuTurn: Turn;
+  readonly gpuTurns: Turns;
 };
 
 /**
@@ -150,7 +151,7 @@ function bind(api: bigint, version: string): Ort {
       });
     });
   bound.version = version;
-  bound.gpuTurn = inLine();
+  bound.gpuTurns = new Turns();
   return bound as unknown as Ort;
 }
 
@@ -193,6 +194,7 @@ function openLibrary(libraryPath: string): {
     const entry = (slot: number, result: string, args: string[]): NativeFunction =>
       koffi.decode(koffi.decode(base, slot * 8, "void *"), koffi.proto(result, args));
     const version = entry(1, "str", [])() as string;
+    if (isTooOld(version)) throw new Error(`version ${version} is older than ${OLDEST_VERSION}`);
     const api = entry(0, "void *", ["uint32_t"])(API_VERSION) as bigint | null;
     if (api === null) throw new Error(`version ${version} has no API version ${API_VERSION}`);
     return { library, api, version };
@@ -200,7 +202,7 @@ function openLibrary(libraryPath: string): {
     throw new OryxError(
       "runtime_missing",
       `ONNX Runtime could not be loaded from ${libraryPath}: ${(cause as Error).message}`,
-      "install the package again, or give the path of an ONNX Runtime library (1.17 or later) for this machine",
+      `install the package again, or ${OTHER_LIBRARY}`,
       { cause },
     );
   }

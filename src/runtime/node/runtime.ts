@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { OryxError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
+import { type Line, NO_LINE } from "../../core/turns.ts";
 import type { Device, Runtime, RuntimeModel, RuntimeOptions, Session } from "../session.ts";
 import { installedLibrary } from "./library.ts";
 import { releaseMappedPages, returnFreedMemory } from "./memory.ts";
@@ -9,12 +10,11 @@ import { type Handle, loadOrt, type Ort } from "./ort.ts";
 import { multipliesExactly, PRODUCT_PROBE } from "./products.ts";
 import { NodeSession } from "./session.ts";
 import { outSlot, TensorBridge } from "./tensors.ts";
-import { type Turn, unqueued } from "./turns.ts";
 import { ATTENTION_PROBE, adaptToWebGpu, attends, CACHE_PROBE, tokensAttended } from "./webgpu.ts";
 import { addInMemoryWeights, parseModel, placeWeights } from "./weights.ts";
 
 export interface NodeRuntimeOptions extends RuntimeOptions {
-  /** Path of another ONNX Runtime library than the one that npm installed: 1.17 or later. */
+  /** Path of another ONNX Runtime library than the one that npm installed, of its version or later. */
   libraryPath?: string | undefined;
 }
 
@@ -48,7 +48,7 @@ class NodeRuntime implements Runtime {
   readonly #threads: number;
   readonly #env: Handle;
   readonly #memoryInfo: Handle;
-  readonly #turn: Turn;
+  readonly #line: Line;
   readonly #sessions = new Set<Promise<Session>>();
   #flashAttention: Promise<boolean> | undefined;
   #residentTokens: Promise<number> | undefined;
@@ -59,7 +59,7 @@ class NodeRuntime implements Runtime {
     this.device = device;
     this.#ort = ort;
     this.#threads = threads;
-    this.#turn = device === "webgpu" ? ort.gpuTurn : unqueued;
+    this.#line = device === "webgpu" ? ort.gpuTurns : NO_LINE;
     const slot = outSlot();
     ort.CreateEnv(LOG_FATAL, "oryx", slot);
     this.#env = slot[0]!;
@@ -150,11 +150,11 @@ class NodeRuntime implements Runtime {
         weights = addInMemoryWeights(ort, new TensorBridge(ort, this.#memoryInfo), options, inMemory);
       }
       const slot = outSlot();
-      await this.#turn(() =>
+      await this.#line.take(() =>
         ort.inBackground("CreateSessionFromArray", this.#env, onnx, onnx.byteLength, options, slot),
       );
       await releaseMappedPages(paths);
-      return new NodeSession(ort, slot[0]!, this.#memoryInfo, { device: this.device, turn: this.#turn });
+      return new NodeSession(ort, slot[0]!, this.#memoryInfo, { device: this.device, line: this.#line });
     } finally {
       weights?.release();
       ort.ReleaseSessionOptions(options);
@@ -185,7 +185,7 @@ class NodeRuntime implements Runtime {
     const onCpu = "ep.webgpuexecutionprovider.forceCpuNodeNames";
     try {
       ort.AddSessionConfigEntry(options, onCpu, cpuNodes.join("\n"));
-      await this.#turn(() =>
+      await this.#line.take(() =>
         ort.inBackground("SessionOptionsAppendExecutionProvider", options, "WebGPU", null, null, 0),
       );
     } catch (cause) {

@@ -5,10 +5,14 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import koffi from "koffi";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hold } from "../../../test/support/hold.ts";
+import { notingOrt } from "../../../test/support/noting-ort.ts";
 import { graph, int, model, node, subgraph, value } from "../../../test/support/tiny-onnx.ts";
 import type { TensorData } from "../../core/tensor.ts";
+import { Turns } from "../../core/turns.ts";
 import type { Runtime, Session } from "../session.ts";
 import { createNodeRuntime } from "./runtime.ts";
+import { NodeSession } from "./session.ts";
 
 setFlagsFromString("--expose-gc");
 const collectGarbage: () => void = runInNewContext("gc");
@@ -298,6 +302,23 @@ describe("a session of ONNX Runtime", () => {
       expect(loop.run(endlessInputs(1), { y: "fresh" })).rejects.toMatchObject({ code: "closed" }),
     ]);
     expect(order).toEqual(["run", "close"]);
+  });
+});
+
+describe("a run that waits for the device", () => {
+  it("ends at once when it is aborted, and never begins", async () => {
+    const calls: string[] = [];
+    const line = new Turns();
+    const free = hold(line);
+    const session = new NodeSession(notingOrt(calls), 1n, 2n, { device: "webgpu", line });
+    const stop = new AbortController();
+    const running = session.run({}, {}, { signal: stop.signal });
+    stop.abort();
+    await expect(running).rejects.toMatchObject({ code: "aborted" });
+    free();
+    await session.close();
+    expect(calls).not.toContain("Run");
+    expect(calls.at(-1)).toBe("ReleaseSession");
   });
 });
 

@@ -38,14 +38,14 @@ export class NodeSession implements Session {
   async run(
     inputs: Readonly<Record<string, InputTensor>>,
     outputs: Readonly<Record<string, OutputTarget>>,
-    options?: RunOptions,
+    { signal }: RunOptions = {},
   ): Promise<Record<string, TensorData>> {
     if (this.#closing) throw closed();
     const call = new RunCall(this.#ort);
     try {
       call.bindInputs(this.#inputs, this.#bridge, inputs);
       call.bindOutputs(this.#outputs, this.#bridge, outputs);
-      const running = this.#place.turn(() => call.run(this.#session, options?.signal));
+      const running = this.#place.line.take(() => call.run(this.#session, signal), signal);
       this.#running.add(running);
       for (const tensor of call.deviceTensors) tensor.usedBy(running);
       try {
@@ -78,7 +78,7 @@ export class NodeSession implements Session {
   async #release(): Promise<void> {
     await Promise.allSettled(this.#running);
     await this.#memory.release();
-    await this.#place.turn(() => this.#ort.inBackground("ReleaseSession", this.#session));
+    await this.#place.line.take(() => this.#ort.inBackground("ReleaseSession", this.#session));
     await returnFreedMemory();
   }
 }

@@ -13,7 +13,6 @@ import { ModelProtoSchema } from "../../onnx/onnx_pb.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
 import type { Runtime, RuntimeModel } from "../session.ts";
 import { createNodeRuntime } from "./runtime.ts";
-import { inLine } from "./turns.ts";
 import { ATTENTION_PROBE, adaptToWebGpu, attends, CACHE_PROBE, tokensAttended } from "./webgpu.ts";
 
 const qwenTiny = fileURLToPath(new URL("../../../test/fixtures/oryx-qwen-tiny", import.meta.url));
@@ -136,23 +135,6 @@ describe("a model for the GPU", () => {
 
   it("keeps no cache on the CPU, where it is the caller's memory anyway", async () => {
     expect(await cpu.residentTokens()).toBe(0);
-  });
-});
-
-describe("a line", () => {
-  it("lets tasks through one at a time, in order, and past one that fails", async () => {
-    const turn = inLine();
-    const log: string[] = [];
-    const task = (name: string) => async () => {
-      log.push(`${name} begins`);
-      await new Promise((resolve) => setImmediate(resolve));
-      log.push(`${name} ends`);
-      if (name === "b") throw new RangeError(name);
-      return name;
-    };
-    const results = await Promise.allSettled(["a", "b", "c"].map((name) => turn(task(name))));
-    expect(results.map((r) => r.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-    expect(log).toEqual(["a", "b", "c"].flatMap((name) => [`${name} begins`, `${name} ends`]));
   });
 });
 

@@ -1,10 +1,18 @@
-import { OryxError, throwIfAborted } from "../core/errors.ts";
+import { OryxError, throwIfAborted } from "./errors.ts";
 
-/** Lets one task at a time through, in the order of asking: a session computes fastest when it computes one thing. */
-export class Turns {
+/** What does tasks, at once or later. */
+export interface Line {
+  /** Does the task when its turn comes. A signal that fires before then takes it out of the line at once. */
+  take<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+}
+
+/** Where nobody waits. */
+export const NO_LINE: Line = { take: (task) => task() };
+
+/** A line that lets one task at a time through, in the order of asking: computing is fastest one thing after the other. */
+export class Turns implements Line {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Runs the task when its turn comes. A signal that fires before then takes it out of the line at once. */
   async take<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     throwIfAborted(signal);
     const before = this.#last;
