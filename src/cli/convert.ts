@@ -1,11 +1,12 @@
 import { type Command, Option } from "commander";
 import type { Conversion, ConvertOptions, ConvertProgress } from "../convert/convert.ts";
-import { OryxError } from "../core/errors.ts";
+import { isAborted } from "../core/errors.ts";
 import { count, percent } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
 import { hubSettings } from "../net/settings.ts";
 import { VISION_MODES, type VisionMode, WEIGHT_MODES, type WeightMode } from "../weights/converted.ts";
 import type { Int4Block } from "../weights/quantise.ts";
+import { GO_ON } from "./failure.ts";
 import { wholeNumber } from "./numbers.ts";
 import { addOutputOptions, blockOption } from "./options.ts";
 import type { Shell } from "./shell.ts";
@@ -102,9 +103,7 @@ async function run(source: string, out: string, options: ConvertCommandOptions, 
     tell(conversion, shell);
   } catch (error) {
     line.clear();
-    if (error instanceof OryxError && error.code === "aborted") {
-      shell.note("stopped; give the same command again to go on");
-    }
+    if (isAborted(error)) shell.note(GO_ON);
     throw error;
   }
 }

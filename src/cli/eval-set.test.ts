@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RecordedIo } from "../../test/support/recorded-io.ts";
 import { LAYOUTS } from "../eval/sets/layouts.ts";
+import { softwareHash } from "../node/versions.ts";
 import { main } from "./main.ts";
 
 const QUESTIONS = [
@@ -90,6 +91,40 @@ describe("oryx eval FILE", () => {
     const other = await run([...words, "--choice", "text"]);
     expect(other.err).toMatch(/^error\[answers_invalid\]: .*choice was "likelihood"/);
     expect(other.exitCode).toBe(1);
+  });
+
+  it("does not go on from another version's answers, and names that as the reason", async () => {
+    const out = join(dir, "version");
+    const words = [file, "--max-tokens", "4", "--limit", "1", "--out", out];
+    await run(words);
+    const log = join(out, "answers.jsonl");
+    const [head = "", ...answers] = (await readFile(log, "utf8")).split("\n");
+    const { settings, ...rest } = JSON.parse(head);
+    expect(settings.software).toBe(softwareHash());
+    const other = JSON.stringify({ ...rest, settings: { ...settings, software: "another" } });
+    await writeFile(log, [other, ...answers].join("\n"));
+    const { err, exitCode } = await run(words);
+    expect(err).toMatch(/error\[answers_invalid\]: .*software was "another"/);
+    expect(exitCode).toBe(1);
+  });
+
+  it("says at Ctrl-C how to go on, and goes on", async () => {
+    const stopped = async (words: string[]) => {
+      const io = new RecordedIo({ env: { ORYX_MODEL: model }, terminal: true });
+      const write = io.stderr.write.bind(io.stderr);
+      io.stderr.write = (text: string) => {
+        if (text.includes("of 3 questions")) io.interrupt();
+        return write(text);
+      };
+      const exitCode = await main(["eval", file, "--max-tokens", "4", ...words], io);
+      return { exitCode, last: io.screen.at(-1) };
+    };
+    expect(await stopped([])).toEqual({ exitCode: 130, last: "stopped; answers are kept with --out only" });
+    const out = join(dir, "stopped");
+    const last = "stopped; give the same command again to go on";
+    expect(await stopped(["--out", out])).toEqual({ exitCode: 130, last });
+    const whole = JSON.parse((await run([file, "--max-tokens", "4", "--out", out, "--json"])).out);
+    expect(whole.answered).toBe(3);
   });
 
   it("says how far it is", async () => {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type Command, Option } from "commander";
+import { isAborted } from "../core/errors.ts";
 import { count } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
 import { type AskSettings, CHOICES, type Choice, WORDINGS, type Wording } from "../eval/sets/ask.ts";
@@ -9,6 +10,8 @@ import type { SetEvaluation, SetProgress } from "../eval/sets/evaluate.ts";
 import { LAYOUTS } from "../eval/sets/layouts.ts";
 import type { SetPlan } from "../eval/sets/plan.ts";
 import type { QuestionSet } from "../eval/sets/read.ts";
+import { softwareHash } from "../node/versions.ts";
+import { GO_ON } from "./failure.ts";
 import { type ChosenModel, loadChosen } from "./model.ts";
 import { wholeNumber } from "./numbers.ts";
 import {
@@ -130,6 +133,12 @@ async function evalSet(path: string, options: EvalSetOptions, shell: Shell): Pro
     await onDisk(`make the folder ${out}`, () => makeFolder(out));
     const lock = { held: `another evaluation writes to ${out}`, signal: shell.signal };
     await withLock(join(out, "answers.lock"), lock, () => asked(work, options, shell, line));
+  } catch (error) {
+    line.clear();
+    if (isAborted(error) && !options.plan) {
+      shell.note(options.out === undefined ? "stopped; answers are kept with --out only" : GO_ON);
+    }
+    throw error;
   } finally {
     line.clear();
   }
@@ -177,7 +186,8 @@ async function asked(work: Work, options: EvalSetOptions, shell: Shell, line: St
   const model = await loadChosen(options, shell, line);
   try {
     const { out } = options;
-    const identity = { model: await identityOf(model, options), ...settings };
+    const made = { model: await identityOf(model, options), software: softwareHash() };
+    const identity = { ...made, ...settings };
     const log = out === undefined ? undefined : await AnswerLog.open(join(out, "answers.jsonl"), identity);
     try {
       const onProgress = progress(line);

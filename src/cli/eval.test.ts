@@ -78,6 +78,24 @@ describe("oryx eval world", () => {
     expect(err).toContain("combinations, motion: 8 of 10 questions");
   });
 
+  it("tells at Ctrl-C what has been answered, marked as a part, and writes it", async () => {
+    const file = join(dir, "stopped.json");
+    const io = new RecordedIo({ env: { ORYX_MODEL: model }, terminal: true });
+    const write = io.stderr.write.bind(io.stderr);
+    io.stderr.write = (text: string) => {
+      if (/: [1-9]\d* of 20 questions/.test(text)) io.interrupt();
+      return write(text);
+    };
+    expect(await main(["eval", "world", ...FEW, "--count", "4", "--out", file], io)).toBe(130);
+    const { stopped, answers, rows } = JSON.parse(await readFile(file, "utf8"));
+    expect(stopped).toEqual({ answered: answers.length, questions: 20 });
+    expect(answers.length).toBeGreaterThan(0);
+    expect(answers.length).toBeLessThan(20);
+    expect(rows[0].rates.seeds.questions).toBeGreaterThan(0);
+    expect(io.out).toMatch(/^\| image questions /m);
+    expect(io.out.trimEnd().split("\n").at(-1)).toBe(`stopped behind ${answers.length} of 20 questions`);
+  });
+
   it.each([
     [["--count", "0"], "usage"],
     [["--seed", "-1"], "usage"],

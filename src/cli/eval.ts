@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { count } from "../core/figures.ts";
-import type { EvaluationProgress } from "../eval/evaluate.ts";
+import type { EvaluationProgress, WorldEvaluation } from "../eval/evaluate.ts";
 import type { DrawnAnswer } from "../eval/files.ts";
 import type { Agreement } from "../eval/run.ts";
 import { MOST } from "../eval/seeds.ts";
@@ -9,10 +9,10 @@ import type { Oryx } from "../node/oryx.ts";
 import type { Kind } from "../world/sample.ts";
 import { registerEvalSet } from "./eval-set.ts";
 import { UsageError } from "./failure.ts";
-import { loadChosen } from "./model.ts";
+import { type ChosenModel, loadChosen } from "./model.ts";
 import { wholeNumber } from "./numbers.ts";
 import { addModelOptions, addOutputOptions, type ModelOptions } from "./options.ts";
-import type { Shell } from "./shell.ts";
+import { Exit, type Shell } from "./shell.ts";
 import { StatusLine } from "./status-line.ts";
 import { timeLeft } from "./words.ts";
 
@@ -29,7 +29,8 @@ interface EvalWorldOptions extends ModelOptions {
 const NOTES = `
 The miniature world draws images and videos with questions that have one right answer. Asked are pictures that
 training never draws, combinations (a colour on a shape, a word in a place) that it never draws, and images twice
-as large as its own. Each question is asked in a conversation of its own, and answered greedily.
+as large as its own. Each question is asked in a conversation of its own, and answered greedily. Stopped by Ctrl-C, it tells
+about the questions that were answered.
 
 Examples:
   oryx eval world
@@ -73,8 +74,8 @@ async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void>
   const { evaluateWorld } = await import("../eval/evaluate.ts");
   const { MINIATURE_WORLD } = await import("../eval/miniature.ts");
   const { oryxAgreement, oryxAnswerer } = await import("../eval/run.ts");
-  const { TARGETS, worldTable } = await import("../eval/report.ts");
-  const { checkPlace, drawWrong, writeJson } = await import("../eval/files.ts");
+  const { TARGETS } = await import("../eval/report.ts");
+  const { checkPlace } = await import("../eval/files.ts");
   const { seed, count, kinds, show, pictures, against, out } = options;
   if (pictures !== undefined && show === 0) {
     throw new UsageError("--pictures goes with --show only", "say how many wrong answers to show");
@@ -82,7 +83,8 @@ async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void>
   if (out !== undefined) await checkPlace(out);
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   try {
-    const { name, randomWeights, oryx } = await loadChosen({ ...options, cache: false }, shell, line);
+    const model = await loadChosen({ ...options, cache: false }, shell, line);
+    const { oryx } = model;
     let other: Oryx | undefined;
     try {
       if (against !== undefined)
@@ -90,20 +92,11 @@ async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void>
       const agree = other && oryxAgreement(other);
       const asked = { seed, count, kinds, show, targets: TARGETS, agree, signal: shell.signal };
       const onProgress = progress(line);
-      const { rows, answers, agreement, wrong } = await evaluateWorld(MINIATURE_WORLD, oryxAnswerer(oryx), {
-        ...asked,
-        onProgress,
-      });
+      const answerer = oryxAnswerer(oryx);
+      const evaluation = await evaluateWorld(MINIATURE_WORLD, answerer, { ...asked, onProgress });
       line.clear();
-      const compared = agreement && { against, agreement };
-      const report = { eval: "world", model: name, randomWeights, seed, count, rows, ...compared };
-      if (out !== undefined) await writeJson(out, { ...report, answers });
-      const drawn = show > 0 ? await drawWrong(wrong, pictures) : [];
-      if (shell.json) shell.printJson(show > 0 ? { ...report, wrong: drawn } : report);
-      else {
-        const agreed = agreement ? agreementLine(against as string, agreement) : "";
-        shell.print(`${worldTable(rows)}\n${agreed}${drawn.map(wrongAnswer).join("")}`);
-      }
+      await tell(evaluation, options, model, shell);
+      if (evaluation.answers.length < evaluation.total) throw new Exit(130);
     } finally {
       await other?.close();
       await oryx.close();
@@ -112,6 +105,31 @@ async function evalWorld(options: EvalWorldOptions, shell: Shell): Promise<void>
     line.clear();
   }
 }
+
+/** Prints the table, and writes it; of an evaluation that was stopped, with a mark that says so. */
+async function tell(
+  { rows, answers, total, agreement, wrong }: WorldEvaluation,
+  { seed, count, show, pictures, against, out }: EvalWorldOptions,
+  { name, randomWeights }: ChosenModel,
+  shell: Shell,
+): Promise<void> {
+  const { worldTable } = await import("../eval/report.ts");
+  const { drawWrong, writeJson } = await import("../eval/files.ts");
+  const stopped = answers.length < total && { stopped: { answered: answers.length, questions: total } };
+  const compared = agreement && { against, agreement };
+  const report = { eval: "world", model: name, randomWeights, seed, count, ...stopped, rows, ...compared };
+  if (out !== undefined) await writeJson(out, { ...report, answers });
+  const drawn = show > 0 ? await drawWrong(wrong, pictures) : [];
+  if (shell.json) shell.printJson(show > 0 ? { ...report, wrong: drawn } : report);
+  else {
+    const cut = stopped ? stoppedLine(stopped.stopped) : "";
+    const agreed = agreement ? agreementLine(against as string, agreement) : "";
+    shell.print(`${worldTable(rows)}\n${cut}${agreed}${drawn.map(wrongAnswer).join("")}`);
+  }
+}
+
+const stoppedLine = ({ answered, questions }: { answered: number; questions: number }): string =>
+  `\nstopped behind ${count(answered)} of ${count(questions)} questions\n`;
 
 const agreementLine = (against: string, { tokens, same }: Agreement): string =>
   `\n${against} finds ${((100 * same) / Math.max(1, tokens)).toFixed(2)}% of the ${count(tokens)} tokens of these answers the likeliest too\n`;

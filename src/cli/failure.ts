@@ -11,6 +11,9 @@ export class UsageError extends Error {
   }
 }
 
+/** Told after Ctrl-C where what was done is kept. */
+export const GO_ON = "stopped; give the same command again to go on";
+
 /** What is told of an error, and what the command exits with: 1 failed, 2 was called wrongly, 130 was interrupted. */
 export interface Failure {
   code: string;

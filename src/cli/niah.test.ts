@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { RecordedIo } from "../../test/support/recorded-io.ts";
+import { softwareHash } from "../node/versions.ts";
 import { main } from "./main.ts";
 
 const FEW = ["--frames", "12,66", "--depths", "0,1", "--count", "1", "--max-tokens", "4"];
@@ -35,7 +36,8 @@ describe("oryx niah", () => {
     expect((await readdir(dir)).includes("out")).toBe(false);
     const { out: told, err, exitCode } = await run([...FEW, "--out", out], { terminal: true });
     expect(exitCode).toBe(0);
-    expect(err).toContain("10 runs; 10 questions left");
+    const before = err.slice(0, err.indexOf("10 runs; 10 questions left"));
+    expect(before).toMatch(/loading .*reading .*drawing films.*measuring speed/s);
     expect(err).toMatch(/runs of this film asked/);
     expect(told).toMatch(/^all frames: 0\.0% .*\nfew frames: .*\nneedle alone: .*\nnothing shown: /);
     const html = await readFile(join(out, "niah.html"), "utf8");
@@ -45,6 +47,43 @@ describe("oryx niah", () => {
     expect((await readFile(join(out, "niah.png"))).subarray(1, 4).toString()).toBe("PNG");
     const again = JSON.parse((await run([...FEW, "--out", out, "--plan", "--json"])).out);
     expect(again).toMatchObject({ runs: 10, done: 10, tokens: 0 });
+  });
+
+  it("shows what is going on until there is a plan, of which nothing stays", async () => {
+    const film = "test/fixtures/videos/h264-bframes.mp4";
+    const io = new RecordedIo({ env: { ORYX_MODEL: model }, terminal: true });
+    expect(await main(["niah", film, ...FEW, "--out", join(dir, "no"), "--plan"], io)).toBe(0);
+    expect(io.err).toMatch(/loading .*reading .*opening films.*measuring speed/s);
+    expect(io.screen).toEqual([expect.stringMatching(/^note: the weights of .* are random/)]);
+  });
+
+  it("asks about all needles of a folder, or about the first", async () => {
+    const needles = join(dir, "needles");
+    await cp("test/fixtures/oryx-qwen-tiny/media/image.png", join(needles, "image.png"));
+    const entry = { image: "image.png", question: "What is it?", answer: "a picture" };
+    await writeFile(join(needles, "two.json"), JSON.stringify([entry, entry]));
+    const words = ["--frames", "12", "--depths", "0", "--baselines", "none", "--plan", "--json"];
+    const runs = async (...count: string[]) => {
+      const { out } = await run([...words, "--needles", needles, "--out", join(dir, "no"), ...count]);
+      return JSON.parse(out).runs;
+    };
+    expect(await runs()).toBe(2);
+    expect(await runs("--count", "1")).toBe(1);
+  });
+
+  it("says at Ctrl-C how to go on, and goes on", async () => {
+    const words = [...FEW, "--count", "4", "--out", join(dir, "stopped")];
+    const io = new RecordedIo({ env: { ORYX_MODEL: model }, terminal: true });
+    const write = io.stderr.write.bind(io.stderr);
+    io.stderr.write = (text: string) => {
+      if (text.includes("runs of this film asked")) io.interrupt();
+      return write(text);
+    };
+    expect(await main(["niah", ...words], io)).toBe(130);
+    expect(io.screen.at(-1)).toBe("stopped; give the same command again to go on");
+    const { runs, done } = JSON.parse((await run([...words, "--plan", "--json"])).out);
+    expect(done).toBeGreaterThan(0);
+    expect(done).toBeLessThan(runs);
   });
 
   it("asks a second model, and prints what it found as JSON", async () => {
@@ -62,6 +101,7 @@ describe("oryx niah", () => {
     expect(found.arms.map(({ arm }: { arm: string }) => arm)).toEqual(["all", "other"]);
     expect(found.baselineModel.hash).toBe(found.model.hash);
     expect(found.files.png).toBe(join(dir, "two", "niah.png"));
+    expect(found.settings.software).toBe(softwareHash());
   });
 
   it.each([

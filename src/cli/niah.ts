@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { isAborted } from "../core/errors.ts";
 import { count, percent } from "../core/figures.ts";
 import { LIMITS } from "../core/limits.ts";
-import type { NiahProgress, NiahRequest } from "../eval/niah.ts";
+import type { NiahPreparation, NiahProgress, NiahRequest } from "../eval/niah.ts";
 import type { NiahModel } from "../eval/niah-model.ts";
 import type { NiahPlan } from "../eval/niah-plan.ts";
 import type { ArmResult, NiahResult } from "../eval/niah-result.ts";
@@ -9,7 +10,9 @@ import type { Arm } from "../eval/niah-tasks.ts";
 import { NIAH_MOST } from "../eval/seeds.ts";
 import type { Compression } from "../model/visual.ts";
 import type { OpenModel } from "../node/open.ts";
+import { softwareHash } from "../node/versions.ts";
 import { NEEDLE_VARIANTS, type NeedleVariant } from "../world/needle-film.ts";
+import { GO_ON } from "./failure.ts";
 import { chooseModel } from "./model.ts";
 import { wholeNumber } from "./numbers.ts";
 import { addModelOptions, addOutputOptions, loadOptions, type ModelOptions } from "./options.ts";
@@ -20,7 +23,7 @@ import { byteCount, duration } from "./words.ts";
 interface NiahCommandOptions extends ModelOptions {
   out: string;
   needles?: string;
-  count: number;
+  count?: number;
   frames: number[];
   depths: number[];
   variant: NeedleVariant;
@@ -73,7 +76,11 @@ export function registerNiah(program: Command, shell: Shell): void {
     .option("--frames <list>", "lengths of the films, in frames", frames, FRAMES)
     .option("--depths <list>", "places of the needle, from 0 to 1", depths, DEPTHS)
     .option("--needles <dir>", "folder of needles (default: drawn cards)")
-    .option("--count <n>", "drawn needles in every cell", wholeNumber(1, NIAH_MOST.count), 10)
+    .option(
+      "--count <n>",
+      "needles in every cell: drawn cards (default: 10), or the first ones of the folder (default: all)",
+      wholeNumber(1, NIAH_MOST.count),
+    )
     .addOption(
       new Option("--variant <name>", "of drawn cards: one, two that must both be read, or some to count")
         .choices([...NEEDLE_VARIANTS])
@@ -117,9 +124,12 @@ async function niah(films: readonly string[], options: NiahCommandOptions, shell
   const line = new StatusLine(shell.io.stderr, shell.isWatched);
   try {
     await withModels(options, shell, line, async (models) => {
-      const request = requestOf(films, options, models);
+      const onPreparation = (preparation: NiahPreparation) =>
+        line.show(preparationWords(preparation, films), true);
+      const request = { ...requestOf(films, options, models), signal: shell.signal, onPreparation };
       if (options.plan) {
-        const plan = await planNiah({ ...request, signal: shell.signal });
+        const plan = await planNiah(request);
+        line.clear();
         if (shell.json) shell.printJson(plan);
         else shell.print(`${planWords(plan)}\n`);
         return;
@@ -129,18 +139,19 @@ async function niah(films: readonly string[], options: NiahCommandOptions, shell
         shell.note(planWords(plan));
       };
       const onProgress = (progress: NiahProgress) => line.show(progressWords(progress));
-      await runNiah(
-        { ...request, signal: shell.signal, onPlan, onProgress },
-        async ({ result }, subjects) => {
-          line.show("drawing", true);
-          const files = await writeNiah(options.out, result, subjects);
-          line.clear();
-          const { answers: _, ...told } = result;
-          if (shell.json) shell.printJson({ ...told, files });
-          else shell.print(`${resultWords(result)}\n${Object.values(files).join("\n")}\n`);
-        },
-      );
+      await runNiah({ ...request, onPlan, onProgress }, async ({ result }, subjects) => {
+        line.show("drawing", true);
+        const files = await writeNiah(options.out, result, subjects);
+        line.clear();
+        const { answers: _, ...told } = result;
+        if (shell.json) shell.printJson({ ...told, files });
+        else shell.print(`${resultWords(result)}\n${Object.values(files).join("\n")}\n`);
+      });
     });
+  } catch (error) {
+    line.clear();
+    if (isAborted(error) && !options.plan) shell.note(GO_ON);
+    throw error;
   } finally {
     line.clear();
   }
@@ -157,7 +168,7 @@ function requestOf(
   const others: Arm[] = models[1] ? ["other"] : [];
   const asked = { frames, depths, baselines: [...options.baselines, ...others], baselineFrames, maxTokens };
   const k = compress === undefined ? undefined : (Number(compress) as Compression);
-  return { models, source, options: { ...asked, compress: k }, out };
+  return { models, source, options: { ...asked, compress: k }, out, software: softwareHash() };
 }
 
 /** Loads the model, and the baseline's, for as long as they are used. */
@@ -182,6 +193,7 @@ async function withModels(
     const { randomWeights } = model.checkpoint.config;
     line.clear();
     if (randomWeights) shell.note(`note: the weights of ${name} are random: its answers mean nothing`);
+    line.show(`reading ${name}`, true); // all of it is hashed
     return niahModel(name, model, contextTokens, shell.signal);
   };
   try {
@@ -215,6 +227,11 @@ function planWords({
     );
   }
   return lines.join("\n");
+}
+
+function preparationWords(preparation: NiahPreparation, films: readonly string[]): string {
+  if (preparation === "speed") return "measuring speed";
+  return films.length > 0 ? "opening films" : "drawing films";
 }
 
 function progressWords({ stage, done, total, leftS }: NiahProgress): string {

@@ -86,7 +86,7 @@ describe("evaluateWorld", () => {
     expect(larger).toBe(seeds?.replace("train 1", "train 2"));
   });
 
-  it("tells how far it is, and ends at a signal", async () => {
+  it("tells how far it is, and at a signal what has been answered", async () => {
     const told: number[] = [];
     const ending = new AbortController();
     const run = evaluateWorld(LABELS, perfect, {
@@ -97,8 +97,16 @@ describe("evaluateWorld", () => {
         if (done === 6) ending.abort();
       },
     });
-    await expect(run).rejects.toMatchObject({ code: "aborted" });
+    const { answers, rows, total } = await run;
     expect(told.at(-1)).toBe(6);
+    expect([answers.length, total]).toEqual([6, 12]);
+    expect(rows[0]?.rates).toMatchObject({ seeds: { questions: 4 }, combinations: { questions: 2 } });
+    expect(rows[0]?.rates.larger).toBeUndefined();
+  });
+
+  it("has nothing to tell when it is stopped before the first answer", async () => {
+    const options = { seed: 0, count: 1, signal: AbortSignal.abort() };
+    await expect(evaluateWorld(LABELS, perfect, options)).rejects.toMatchObject({ code: "aborted" });
   });
 
   it("hands back as many wrong answers as asked for, from everywhere, with what they are about", async () => {

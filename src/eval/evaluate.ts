@@ -1,3 +1,4 @@
+import { isAborted } from "../core/errors.ts";
 import { Random } from "../core/random.ts";
 import type { Answerer, Question } from "./question.ts";
 import { type Row, Scores, type Targets } from "./report.ts";
@@ -37,15 +38,21 @@ export interface Answered {
 
 export interface WorldEvaluation {
   rows: Row[];
-  /** All of them, in the order of asking. */
+  /** All that were given, in the order of asking. */
   answers: Answered[];
+  /** Questions of the whole evaluation: more than answers, when it was stopped. */
+  total: number;
   /** Over all answers; undefined when no other form of the model was asked. */
   agreement: Agreement | undefined;
   /** Wrong ones with what they are about, drawn evenly from all wrong ones. */
   wrong: { answer: Answered; question: WorldQuestion }[];
 }
 
-/** Asks the miniature world's questions, one after the other, and counts right answers. */
+/**
+ * Asks the miniature world's questions, one after the other, and counts right answers. Stopped by the signal, it tells
+ * of those that were answered.
+ * @throws OryxError `aborted` when there are none yet, and what the answerer throws
+ */
 export async function evaluateWorld(
   world: World,
   answerer: Answerer,
@@ -57,26 +64,31 @@ export async function evaluateWorld(
   const answers: Answered[] = [];
   const agreement: Agreement = { tokens: 0, same: 0 };
   const wrong = new Draw<{ answer: Answered; question: WorldQuestion }>(show, new Random(options.seed));
-  for (const { column, topic, questions } of all) {
-    const at = { column, topic: topic.name };
-    onProgress?.({ ...at, done: answers.length, total });
-    for await (const { question, got, score } of askAll(questions(), answerer, signal)) {
-      const { id, sample, text, expected } = question;
-      const answer = { id, ...at, sample: sample.id, question: text, expected, got, score };
-      scores.add(column, topic, score);
-      answers.push(answer);
-      if (agree !== undefined) {
-        const { tokens, same } = await agree(question, got);
-        agreement.tokens += tokens;
-        agreement.same += same;
-      }
-      if (score < 1) wrong.add({ answer, question });
+  try {
+    for (const { column, topic, questions } of all) {
+      const at = { column, topic: topic.name };
       onProgress?.({ ...at, done: answers.length, total });
+      for await (const { question, got, score } of askAll(questions(), answerer, signal)) {
+        const { id, sample, text, expected } = question;
+        const answer = { id, ...at, sample: sample.id, question: text, expected, got, score };
+        if (agree !== undefined) {
+          const { tokens, same } = await agree(question, got);
+          agreement.tokens += tokens;
+          agreement.same += same;
+        }
+        scores.add(column, topic, score);
+        answers.push(answer);
+        if (score < 1) wrong.add({ answer, question });
+        onProgress?.({ ...at, done: answers.length, total });
+      }
     }
+  } catch (error) {
+    if (!isAborted(error) || answers.length === 0) throw error;
   }
   return {
     rows: scores.rows(targets),
     answers,
+    total,
     agreement: agree && agreement,
     wrong: wrong.drawn,
   };

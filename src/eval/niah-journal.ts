@@ -41,7 +41,10 @@ export class NiahJournal {
       const head = HEAD.safeParse(line);
       if (!head.success) throw invalidLog(path, "its first line is damaged");
       if (head.data.fingerprint !== fingerprint) {
-        throw invalidLog(path, "it was written with another model, other films or other options");
+        throw invalidLog(
+          path,
+          "it was written with another model, other films, other options or another oryx",
+        );
       }
       return true;
     });

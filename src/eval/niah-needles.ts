@@ -12,7 +12,7 @@ import { type NeedleVariant, needleCards } from "../world/needle-film.ts";
 
 /** What is hidden in a film, and what is asked about it. */
 export interface Needle {
-  /** Tells it from others: its name, and its content where that comes from outside. */
+  /** Tells it from others by its name and its content: an answer to other questions is none to these. */
   id: string;
   /** Seed of what chance decides about it. */
   seed: number;
@@ -32,8 +32,13 @@ export interface CardOptions {
 /** A card of the miniature world. @param size of the film that it is for */
 export function worldNeedle(seed: number, options: CardOptions, size?: Size): Needle {
   const { asked, questions, draw } = needleCards(seed, { ...options, size });
-  return { id: `card-${seed}`, seed, questions, pictures: asked + options.distractors, load: draw };
+  const hash = createHash("sha256").update(JSON.stringify(questions)).digest("hex");
+  const id = `card-${seed}@${hash.slice(0, ID_DIGITS)}`;
+  return { id, seed, questions, pictures: asked + options.distractors, load: draw };
 }
+
+/** Digits of its content's hash in a needle's id. */
+const ID_DIGITS = 12;
 
 // --------------------------------------------------------------------------------------------------- files
 
@@ -54,6 +59,13 @@ const SEVERAL = z.strictObject({
 const ENTRY = z.union([SINGLE, SEVERAL]);
 const FILE = z.union([z.array(ENTRY).min(1).max(LIMITS.needlesPerFile), ENTRY]);
 
+export interface FolderOptions {
+  /** How many of the images that resemble a needle are hidden too. */
+  distractors: number;
+  /** So many needles, the first ones by the names of their files; default: all. */
+  count?: number | undefined;
+}
+
 /**
  * Needles of a folder: JSON files, each with one needle or a list of them, beside the images that they name.
  *
@@ -64,10 +76,9 @@ const FILE = z.union([z.array(ENTRY).min(1).max(LIMITS.needlesPerFile), ENTRY]);
  * `image` may be a list, of which the first is put at the depth that is measured, `questions` a list of questions with
  * answers that must all be right, and `distractors` a list of images that resemble it.
  *
- * @param options.distractors how many of them to hide too
- * @throws OryxError `questions_invalid`, `media_missing`
+ * @throws OryxError `questions_invalid`, `media_missing`; `bad_option` when there are fewer than are asked for
  */
-export async function folderNeedles(dir: string, options: { distractors: number }): Promise<Needle[]> {
+export async function folderNeedles(dir: string, { distractors, count }: FolderOptions): Promise<Needle[]> {
   const names = await readdir(dir).catch((cause: NodeJS.ErrnoException) => {
     throw new OryxError("media_missing", `there is no folder ${dir}`, "check the path", { cause });
   });
@@ -77,11 +88,14 @@ export async function folderNeedles(dir: string, options: { distractors: number 
     const entries = await readEntries(join(dir, file));
     for (const [i, entry] of entries.entries()) {
       const name = `${basename(file, ".json")}${entries.length > 1 ? `-${i}` : ""}`;
-      needles.push(await fileNeedle(dir, name, entry, options.distractors));
+      needles.push(await fileNeedle(dir, name, entry, distractors));
+      if (needles.length === count) return needles;
     }
   }
-  if (needles.length > 0) return needles;
-  throw invalid(dir, "no .json file is in it");
+  if (needles.length === 0) throw invalid(dir, "no .json file is in it");
+  if (count === undefined) return needles;
+  const problem = `${dir} has ${needles.length} needles, and ${count} are asked for`;
+  throw new OryxError("bad_option", problem, `give a --count of at most ${needles.length}, or none for all`);
 }
 
 async function readEntries(path: string): Promise<z.infer<typeof ENTRY>[]> {
@@ -128,7 +142,7 @@ async function fileNeedle(
   }
   const id = hash.digest("hex");
   return {
-    id: `${name}@${id.slice(0, 12)}`,
+    id: `${name}@${id.slice(0, ID_DIGITS)}`,
     seed: Number.parseInt(id.slice(0, 8), 16),
     questions: questions.map(({ question, answer }) => ({ question, answer })),
     pictures: paths.length,

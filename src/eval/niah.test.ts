@@ -174,6 +174,7 @@ describe("a needle test", () => {
         ...options,
       },
       out: join(dir, out),
+      software: "this one",
     };
   }
 
@@ -238,6 +239,8 @@ describe("a needle test", () => {
       await expect(planNiah(other)).rejects.toMatchObject({ code: "answers_invalid" });
     }
     await expect(planNiah(request("mixed", { seed: 4 }))).rejects.toMatchObject({ code: "answers_invalid" });
+    const newer = planNiah({ ...asked, software: "a newer one" });
+    await expect(newer).rejects.toMatchObject({ code: "answers_invalid" });
     const journal = join(asked.out, "answers.jsonl");
     const text = await readFile(journal, "utf8");
     await writeFile(journal, text.replace('"niah":1', '"niah":2'));
@@ -269,7 +272,8 @@ describe("a needle test", () => {
     await writeFile(join(needles, "one.json"), JSON.stringify(entry));
     const name = "h264-bframes.mp4";
     const films = [1, 2].map(() => join("test/fixtures/videos", name));
-    const asked = request("films", { films, needles, distractors: 1 }, { frames: [12, 66], baselines: [] });
+    const source = { films, needles, distractors: 1, count: undefined };
+    const asked = request("films", source, { frames: [12, 66], baselines: [] });
     const { result } = await runNiah(asked, async ({ result }, subjects) => {
       await writeNiah(asked.out, result, subjects);
     });
@@ -283,6 +287,40 @@ describe("a needle test", () => {
     const isSame = (one = 0, two = 0) =>
       Buffer.from(pictures[one]?.data ?? []).equals(pictures[two]?.data ?? Buffer.of());
     expect([isSame(0, 2), isSame(1, 3), isSame(0, 1)]).toEqual([true, true, false]); // the second film begins at 15
+  });
+
+  it("knows a card by what is asked about it, whatever its seed is", () => {
+    const { id, questions } = worldNeedle(7, CARD);
+    const other = worldNeedle(7, { ...CARD, variant: "two" });
+    expect(id).toMatch(/^card-7@[0-9a-f]{12}$/);
+    expect(worldNeedle(7, CARD).id).toBe(id);
+    expect(other.questions).not.toEqual(questions);
+    expect(other.id).not.toBe(id);
+  });
+
+  it("draws ten cards for each cell where nobody says how many", async () => {
+    const few = { frames: [12], depths: [0], baselines: [] };
+    expect((await planNiah(request("ten", { count: undefined }, few))).runs).toBe(10);
+  });
+
+  it("takes all needles of a folder, or as many of the first as are asked for", async () => {
+    const needles = await mkdtemp(join(dir, "many-"));
+    await cp("test/fixtures/oryx-qwen-tiny/media/image.png", join(needles, "image.png"));
+    const entry = (answer: string) => ({ image: "image.png", question: "What is it?", answer });
+    await writeFile(join(needles, "a.json"), JSON.stringify([entry("one"), entry("two")]));
+    await writeFile(join(needles, "b.json"), JSON.stringify(entry("three")));
+    const asked = async (count?: number) => {
+      const some = request("many", { needles, count }, { frames: [12], depths: [0], baselines: [] });
+      const { result } = await runNiah(some, async () => {});
+      return result.answers.map(({ expected }) => expected);
+    };
+    expect(await asked(1)).toEqual(["one"]);
+    expect(await asked(2)).toEqual(["one", "two"]);
+    expect(await asked()).toEqual(["one", "two", "three"]);
+    await expect(asked(4)).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(/has 3 needles, and 4 are asked for/),
+    });
   });
 
   it.each([

@@ -36,8 +36,8 @@ export interface NiahSource {
   films: readonly string[];
   /** Folder of needles; undefined: cards of the miniature world. */
   needles?: string | undefined;
-  /** Needles for each cell. */
-  count: number;
+  /** Needles for each cell; default: {@link DRAWN_NEEDLES} cards, or all of the folder. */
+  count?: number | undefined;
   /** Another number draws other films and cards. */
   seed: number;
   variant: NeedleVariant;
@@ -45,6 +45,12 @@ export interface NiahSource {
   /** Cards show only what training never sees together. */
   heldOut: boolean;
 }
+
+/** Cards that are hidden, one at a time, where nobody says how many. */
+const DRAWN_NEEDLES = 10;
+
+/** What is done before there is a plan: films and needles are opened and read, then speed is measured. */
+export type NiahPreparation = "films" | "speed";
 
 /** What a test does now. */
 export interface NiahProgress {
@@ -63,7 +69,10 @@ export interface NiahRequest {
   options: NiahOptions;
   /** Where answers are kept as they come, and what is found is written. */
   out: string;
+  /** Names the versions of all that computes; answers of others are not gone on from. */
+  software: string;
   signal?: AbortSignal | undefined;
+  onPreparation?: ((preparation: NiahPreparation) => void) | undefined;
   /** Told before the work. */
   onPlan?: ((plan: NiahPlan) => void) | undefined;
   onProgress?: ((progress: NiahProgress) => void) | undefined;
@@ -119,7 +128,8 @@ interface Work {
 
 /** Opens films and journal, and plans. What was opened is closed again. */
 async function withTasks<T>(request: NiahRequest, use: (work: Work) => Promise<T>): Promise<T> {
-  const { models, options, signal, out } = request;
+  const { models, options, signal, out, onPreparation } = request;
+  onPreparation?.("films");
   const subjects = await openSubjects(request);
   try {
     const tasks = tasksOf(models, subjects, options);
@@ -127,6 +137,7 @@ async function withTasks<T>(request: NiahRequest, use: (work: Work) => Promise<T
     const journal = await NiahJournal.open(join(out, "answers.jsonl"), fingerprintOf(settings));
     try {
       const groups = groupsOf(tasks, (key) => journal.replies.has(key), options);
+      onPreparation?.("speed");
       const paces = await measureAll(groups, options, signal);
       const plan = planOf(groups, paces, options);
       return await use({ subjects, tasks, settings, journal, groups, paces, plan });
@@ -289,11 +300,10 @@ async function measureAll(
 const firstSeed = (seed: number): number => seed * NIAH_MOST.count;
 
 async function openSubjects({ source, options, signal }: NiahRequest): Promise<Subject[]> {
-  const { films, needles, count, seed, heldOut } = source;
+  const { films, needles, seed, heldOut } = source;
   const longest = Math.max(...options.frames);
   if (films.length === 0 && needles === undefined) {
-    const seeds = Array.from({ length: count }, (_, i) => firstSeed(seed) + i);
-    return seeds.map((own) => ({
+    return cardSeeds(source).map((own) => ({
       haystack: worldHaystack(own, longest, heldOut),
       needles: [worldNeedle(own, source)],
     }));
@@ -312,11 +322,15 @@ async function openSubjects({ source, options, signal }: NiahRequest): Promise<S
 }
 
 const cardsFor = (source: NiahSource, size: Size): Needle[] =>
-  Array.from({ length: source.count }, (_, i) => worldNeedle(firstSeed(source.seed) + i, source, size));
+  cardSeeds(source).map((seed) => worldNeedle(seed, source, size));
+
+const cardSeeds = ({ seed, count = DRAWN_NEEDLES }: NiahSource): number[] =>
+  Array.from({ length: count }, (_, i) => firstSeed(seed) + i);
 
 // ------------------------------------------------------------------------------------------------- options
 
 function checkOptions({ models, source, options }: NiahRequest): void {
+  const { count = DRAWN_NEEDLES } = source;
   const { frames, depths, baselines, baselineFrames, maxTokens } = options;
   const whole = (value: number, most: number, least = 1) =>
     Number.isInteger(value) && value >= least && value <= most;
@@ -337,7 +351,7 @@ function checkOptions({ models, source, options }: NiahRequest): void {
       "the grid is too large",
       `give ${NIAH_MOST.cells} cells at most`,
     ],
-    [!whole(source.count, NIAH_MOST.count), `${source.count} needles`, `give 1 to ${NIAH_MOST.count}`],
+    [!whole(count, NIAH_MOST.count), `${count} needles`, `give 1 to ${NIAH_MOST.count}`],
     [!whole(source.seed, NIAH_MOST.seed, 0), `the seed is ${source.seed}`, `give 0 to ${NIAH_MOST.seed}`],
     [
       !whole(source.distractors, mostDistractors, 0),
@@ -371,13 +385,14 @@ function checkOptions({ models, source, options }: NiahRequest): void {
 }
 
 /** All that answers depend on, but for which cells and needles there are. */
-function settingsOf({ models, source, options }: NiahRequest, subjects: readonly Subject[]) {
+function settingsOf({ models, source, options, software }: NiahRequest, subjects: readonly Subject[]) {
   const { films, needles, seed, variant, distractors, heldOut } = source;
   const isDrawn = films.length === 0 && needles === undefined;
   const isGiven = films.length > 0 && needles !== undefined; // nothing is drawn that a seed would decide
   return {
     model: models[0].hash,
     baselineModel: models[1]?.hash ?? null,
+    software,
     haystack: isDrawn ? "a film of its own for each needle" : (subjects[0]?.haystack.id ?? null),
     needles: needles === undefined ? "cards" : "folder",
     seed: isGiven ? null : seed,

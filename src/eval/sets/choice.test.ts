@@ -31,4 +31,12 @@ describe("a multiple choice", () => {
     expect(choiceIndex("2", ["1", "2", "3"], ["1", "2", "3"], "number")).toBe(2);
     expect(choiceIndex("A", ["B", "A"], ["B", "A"], "any")).toBe(1);
   });
+
+  it("takes a letter for a letter where only those are meant, though it is another option's text", () => {
+    const written = ["A. B", "B. D", "C. A", "D. C"];
+    expect(choiceIndex("A", written, withoutLetters(written), "letter")).toBe(0);
+    for (const other of ["E", "2", "D. C", "none"]) {
+      expect(choiceIndex(other, written, withoutLetters(written), "letter")).toBeUndefined();
+    }
+  });
 });

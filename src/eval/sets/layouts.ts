@@ -1,5 +1,5 @@
 import { LIMITS } from "../../core/limits.ts";
-import { choiceIndex, withoutLetters } from "./choice.ts";
+import { type AnswerForm, choiceIndex, withoutLetters } from "./choice.ts";
 import type { Fields } from "./fields.ts";
 import type { ChoiceQuestion, MediaName, OpenQuestion, SetQuestion } from "./question.ts";
 
@@ -88,7 +88,7 @@ const VIDEO_MME: Layout = {
         text: one.text("question"),
         categories: categories({ ...sorted, task: one.optional("task_type") }),
       };
-      return choice(one, about, one.texts("options", "choices"), one.optional("answer"));
+      return choice(one, about, one.texts("options", "choices"), one.optional("answer"), "letter");
     });
   },
 };
@@ -313,13 +313,13 @@ const open = (about: About, answers: readonly string[]): OpenQuestion => ({
   answers: answers.filter((answer) => answer.trim() !== ""),
 });
 
-/** @param answer the right option's letter or text, or "number": its number from 0 */
+/** @param answer the right option, in the form that the set has */
 function choice(
   record: Fields,
   about: About,
   written: readonly string[],
   answer: string | undefined,
-  form: "any" | "number" = "any",
+  form: AnswerForm = "any",
 ): ChoiceQuestion {
   if (written.length < 2) record.fail("has fewer than two options");
   if (written.length > LIMITS.optionsPerQuestion) record.fail("has more options than there are letters");

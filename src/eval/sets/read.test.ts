@@ -64,6 +64,13 @@ describe("a file of questions", () => {
     expect((await read("videomme.txt", lines)).questions.map(({ id }) => id)).toEqual(["001-1", "001-2"]);
   });
 
+  it("is Video-MME, whose answers are letters even where options are letters as well", async () => {
+    const asked = { videoID: "x", question_id: "1", question: "Which key is pressed?", answer: "A" };
+    const row = { ...asked, options: ["A. B", "B. D", "C. A", "D. C"] };
+    const { questions } = await read("keys.json", [row]);
+    expect(questions).toMatchObject([{ options: ["B", "D", "A", "C"], right: 0 }]);
+  });
+
   it("is Video-MME with the questions inside each video", async () => {
     const asked = { question_id: "7-1", task_type: "Counting", question: "How many?", answer: "A" };
     const video = { video_id: "7", duration_category: "long", video_category: "Sport", url: "" };
