@@ -1,5 +1,4 @@
-import { appendFile, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { appendFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import { mediaItem } from "../eval/pictures.ts";
@@ -14,6 +13,8 @@ import { worldSample } from "../world/world.ts";
 
 /** Longest answer that is waited for: a model that has learnt nothing may not stop by itself. */
 const MAX_TOKENS = 64;
+/** In the folder of the run: the model while it is asked. */
+const SAMPLE_DIR = ".sample";
 /** Of the sample that is asked about. */
 const SEED = 0;
 
@@ -31,12 +32,13 @@ export function sampler(
   return async ({ stage, state, write }) => {
     const kind = KINDS.findLast((k) => stage.data.some((data) => data.from === "world" && k in data.kinds));
     if (kind === undefined || stage.template === "naming") return; // records have no held-out questions, names none
-    let dir: string | undefined;
+    // Its own folder, and always the same: what a kill leaves there goes with the next sample.
+    const dir = join(out, SAMPLE_DIR);
+    const remove = () => onDisk(`remove ${dir}`, () => rm(dir, { recursive: true, force: true }));
     try {
-      const made = await onDisk("make a temporary folder", () => mkdtemp(join(tmpdir(), "oryx-sample-")));
-      dir = made;
-      await write(join(made, "model"));
-      const { question, expected, got } = await ask(join(made, "model"), kind, threads);
+      await remove();
+      await write(join(dir, "model"));
+      const { question, expected, got } = await ask(join(dir, "model"), kind, threads);
       const shown = (text: string) => JSON.stringify(text.length > 90 ? `${text.slice(0, 90)}…` : text);
       say(`step ${state.step}: ${shown(question)} -> ${shown(got)}, right: ${shown(expected)}`);
       const line = {
@@ -55,7 +57,7 @@ export function sampler(
       if (!(error instanceof OryxError)) throw error;
       say(`note: the model could not be asked: ${error.message}`);
     } finally {
-      if (dir !== undefined) await rm(dir, { recursive: true, force: true }).catch(() => undefined);
+      await remove().catch(() => undefined);
     }
   };
 }

@@ -21,7 +21,8 @@ export function planTable({ recipe, stages, machines, skips }: Plan): string {
   return [recipe, lines, sum, memory, ...skips.map(skipLine)].join("\n");
 }
 
-const skipLine = ({ stage, source, looked, skipped, problem }: Skips): string =>
+/** "stage 2: of 4 examples of source 3, 2 would be skipped: ..." */
+export const skipLine = ({ stage, source, looked, skipped, problem }: Skips): string =>
   `stage ${stage}: of ${looked} examples of source ${source}, ${skipped} would be skipped: ${problem}`;
 
 function cells({

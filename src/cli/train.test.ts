@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -70,6 +70,29 @@ describe("oryx train", () => {
     ]);
   });
 
+  it("tells at its start what of later stages will be skipped", async () => {
+    const folder = join(root, "later");
+    await mkdir(folder);
+    const source = { ...stage.data[0], kinds: { needle: 1 } };
+    const long = { ...source, needle: { frames: 100 } };
+    const stages = [
+      { ...stage, name: "one", steps: 1 },
+      { ...stage, name: "two", steps: 1, data: [...stage.data, { ...source, needle: { frames: 16 } }, long] },
+    ];
+    await writeFile(join(folder, "recipe.json"), JSON.stringify({ ...RECIPE, stages }));
+    const { err } = await run([
+      folder,
+      ...out("later"),
+      "--stage",
+      "two",
+      "--no-samples",
+      "--max-minutes",
+      "1",
+    ]);
+    expect(err).toMatch(/^note: stage two: of \d+ examples of source 3, \d+ would be skipped: .*tokens/m);
+    expect(err.indexOf("note: stage two")).toBeLessThan(err.indexOf("step 1 of 1"));
+  });
+
   it("stops at Ctrl-C behind a step, and goes on when it is called again", async () => {
     const io = new RecordedIo({ terminal: true });
     const argv = ["train", root, ...out("stopped"), "--no-samples"];
@@ -119,6 +142,7 @@ describe("oryx train", () => {
     ],
     [["recipes/oryx-tiny", "--machines", "2"], 2, /--machines and --gflops go with --dry-run only/],
     [["recipes/oryx-tiny", "--dry-run", "--export", "x"], 2, /--export does not go with --dry-run/],
+    [["recipes/oryx-tiny", "--stage", "0a", "--export", "x"], 2, /--stage does not go with --export/],
     [["recipes/oryx-tiny", "--max-minutes", "0"], 2, /'--max-minutes <n>'.*above 0/],
     [["recipes/oryx-tiny", "--keep", "0"], 2, /'--keep <n>'/],
     [["recipes/oryx-tiny", "--dry-run", "--gflops", "fast"], 2, /'--gflops <n>'/],

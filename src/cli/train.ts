@@ -4,6 +4,8 @@ import { OryxError } from "../core/errors.ts";
 import { count } from "../core/figures.ts";
 import { resolveModel } from "../net/hub.ts";
 import { hubSettings } from "../net/settings.ts";
+import { softwareHash } from "../node/versions.ts";
+import type { Machines } from "../recipe/estimate.ts";
 import type { Plan } from "../recipe/plan.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import type { RunOptions, RunOutcome } from "../recipe/run.ts";
@@ -109,7 +111,10 @@ async function train(where: string, options: TrainOptions, shell: Shell): Promis
   );
 }
 
-function checkOptions({ dryRun, machines, gflops, export: exported }: TrainOptions): void {
+function checkOptions({ dryRun, machines, gflops, export: exported, stage }: TrainOptions): void {
+  if (exported !== undefined && stage !== undefined) {
+    throw new UsageError("--stage does not go with --export", "what the last snapshot holds is exported");
+  }
   if (!dryRun && (machines !== undefined || gflops !== undefined)) {
     throw new UsageError("--machines and --gflops go with --dry-run only", "a run uses this machine");
   }
@@ -117,23 +122,26 @@ function checkOptions({ dryRun, machines, gflops, export: exported }: TrainOptio
     throw new UsageError("--export does not go with --dry-run", "leave one out");
 }
 
-async function plan(
-  recipe: Recipe,
-  { stage, machines = 1, gflops }: TrainOptions,
-  shell: Shell,
-): Promise<void> {
+async function plan(recipe: Recipe, options: TrainOptions, shell: Shell): Promise<void> {
   const { planRecipe } = await import("../recipe/plan.ts");
   const { stagesUntil } = await import("../recipe/recipe.ts");
   const { planTable } = await import("./train-table.ts");
-  const speed = gflops === undefined ? undefined : 1e9 * gflops;
-  const planned = await planRecipe(
-    recipe,
-    stagesUntil(recipe, stage),
-    { count: machines, operationsPerSecond: speed },
-    resolver(shell),
-  );
+  const machines = await machinesOf(options);
+  const planned = await planRecipe(recipe, stagesUntil(recipe, options.stage), machines, resolver(shell));
   if (shell.json) shell.printJson(planned);
   else shell.print(`${planTable(planned)}\n`);
+}
+
+/** This machine as a run would use it; many, which are not known, as if each ran the model once at a time. */
+async function machinesOf({ machines, threads, gflops }: TrainOptions): Promise<Machines> {
+  const { shareOut } = await import("../train/lanes.ts");
+  const { nativeCallsAtOnce, physicalCores } = await import("../runtime/node/runtime.ts");
+  const { lanes } = shareOut(threads ?? physicalCores(), nativeCallsAtOnce());
+  return {
+    count: machines ?? 1,
+    lanes: machines === undefined ? lanes : 1,
+    operationsPerSecond: gflops === undefined ? undefined : 1e9 * gflops,
+  };
 }
 
 async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Shell): Promise<void> {
@@ -149,11 +157,21 @@ async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Sh
   let told = "";
   try {
     const { secondsLeftOf } = await import("../recipe/plan.ts");
+    const { skipLine } = await import("./train-table.ts");
     let plan: Plan | undefined;
+    let isPlanned = false;
     const outcome = await runRecipe(recipe, {
       ...runOptions(out, options, shell),
       onStage: async (stage) => {
-        plan ??= await planAhead(recipe, options, stage, shell);
+        line.show(`opening the data of stage ${stage.name}`, true);
+        if (isPlanned) return;
+        isPlanned = true;
+        plan = await planAhead(recipe, options, stage, shell).catch((error) => {
+          if (!(error instanceof OryxError)) throw error;
+          say(`note: what follows could not be planned: ${error.message}`);
+          return undefined;
+        });
+        for (const skips of plan?.skips ?? []) say(`note: ${skipLine(skips)}`);
       },
       onProgress: (progress) => {
         told = progressLine(progress, plan && secondsLeftOf(plan, progress));
@@ -163,8 +181,11 @@ async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Sh
       onSkipped: ({ code, problem }) => say(`skipped (${code}): ${problem}`),
       onSnapshot: async (moment) => {
         if (told !== "") say(told); // what stays for those who read a log
-        if (options.samples) await sample(moment);
+        if (!options.samples) return;
+        line.show("asking the model as it is", true);
+        await sample(moment);
       },
+      onExport: () => line.show("writing the model", true),
     });
     line.clear();
     tell(outcome, out, options, shell);
@@ -179,6 +200,7 @@ function runOptions(out: string, options: TrainOptions, shell: Shell): RunOption
   return {
     out,
     resolve: resolver(shell),
+    release: softwareHash(),
     threads: options.threads,
     dataThreads: options.dataThreads,
     lastStage: stage,
@@ -209,26 +231,17 @@ function resolver(shell: Shell): (where: string) => Promise<string> {
   return (where) => resolveModel(where, hubSettings(shell.io.env));
 }
 
-/**
- * What the stages from one on take, to tell when all will be done. Nothing where there is but one stage, and where it
- * cannot be known: that is no reason not to train.
- */
-async function planAhead(
-  recipe: Recipe,
-  { stage: last }: TrainOptions,
-  present: Stage,
-  shell: Shell,
-): Promise<Plan | undefined> {
+/** What the stages from one on take, to tell when all will be done, and which examples will be skipped. */
+async function planAhead(recipe: Recipe, options: TrainOptions, present: Stage, shell: Shell): Promise<Plan> {
   const { planRecipe } = await import("../recipe/plan.ts");
   const { stagesUntil } = await import("../recipe/recipe.ts");
-  const stages = stagesUntil(recipe, last);
-  if (stages.length < 2) return undefined;
-  const ahead = stages.slice(stages.indexOf(present));
-  const machine = { count: 1, operationsPerSecond: undefined };
-  return planRecipe(recipe, ahead, machine, resolver(shell)).catch((error) => {
-    if (!(error instanceof OryxError)) throw error;
-    return undefined;
-  });
+  const stages = stagesUntil(recipe, options.stage);
+  return planRecipe(
+    recipe,
+    stages.slice(stages.indexOf(present)),
+    await machinesOf(options),
+    resolver(shell),
+  );
 }
 
 /** "stage 1b · step 120 of 1,000 · loss 1.234 · 12 min 3 s left, in all 1 h 5 min · 2,345 tokens/s · 61 GFLOP/s" */

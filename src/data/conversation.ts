@@ -101,7 +101,11 @@ export function checkedLength(
     (n, { shape, count }) => n + visualTokens(shape.modality, shape.views, shape.k, count),
     0,
   );
-  const tokens = prompt.length - visuals.length + shown;
+  return allowedLength(prompt.length - visuals.length + shown, shown, maxTokens);
+}
+
+/** @param shown how many of the tokens are visual @throws OryxError `sample_too_long` */
+export function allowedLength(tokens: number, shown: number, maxTokens: number): number {
   if (tokens <= maxTokens) return tokens;
   const problem = `it has ${tokens} tokens, ${shown} of them visual; ${maxTokens} are allowed`;
   throw new OryxError("sample_too_long", problem, "allow more tokens, or smaller or fewer pictures");

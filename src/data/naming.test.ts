@@ -19,7 +19,7 @@ const placeOf: Namer = (picture, { x, y, width, height }) =>
 
 it("names each region of an image's main view, and neither its overview, its marks nor its newlines", () => {
   const visual = visualOf("image", 1);
-  const { prompt, labels, rowLabels, tokens } = namingExample("one", visual, [placeOf]);
+  const { prompt, labels, rowLabels, tokens } = namingExample("one", visual, [placeOf], 64);
   const none = (n: number) => Array<number>(n).fill(IGNORED);
   const overview = 6; // of 32 x 32: two rows of two regions and a newline
   const main = [0, 1, 2, 3, IGNORED, 10, 11, 12, 13, IGNORED];
@@ -31,10 +31,12 @@ it("names each region of an image's main view, and neither its overview, its mar
 
 it("names each frame of a video by larger regions, once for each namer", () => {
   const visual = visualOf("video", 2, 64, 64);
-  const { rowLabels } = namingExample("two", visual, [placeOf, (...at) => 1000 + placeOf(...at)]);
+  const namers = [placeOf, (...at: Parameters<Namer>) => 1000 + placeOf(...at)];
+  const { rowLabels, tokens } = namingExample("two", visual, namers, 64);
   const named = (labels: Int32Array | undefined) => [...(labels ?? [])].filter((label) => label !== IGNORED);
   expect(rowLabels?.length).toBe(2);
   expect(named(rowLabels?.[0])).toEqual([0, 1, 10, 11, 100, 101, 110, 111]);
   expect(named(rowLabels?.[1])).toEqual(named(rowLabels?.[0]).map((label) => 1000 + label));
   expect(rowLabels?.[0]?.length).toBe(visualTokens("video", visual.shape.views, 2, 2));
+  expect(() => namingExample("two", visual, namers, tokens - 1)).toThrow(`it has ${tokens} tokens`);
 });

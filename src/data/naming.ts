@@ -1,5 +1,6 @@
 import { viewTokens, visualSequence } from "../model/visual.ts";
 import { PATCH } from "../model/vit.ts";
+import { allowedLength } from "./conversation.ts";
 import { type Example, type ExampleVisual, IGNORED } from "./example.ts";
 
 /** The token for what stands on a region of a picture, whose sides are shares of the picture's; or {@link IGNORED}. */
@@ -11,11 +12,18 @@ export type Namer = (
 /**
  * An example in which visual tokens are named by themselves, without a language model: a beginning for a tower that
  * knows nothing, in the place of a pretrained one. The visual stands once for each namer.
+ * @throws OryxError `sample_too_long`
  */
-export function namingExample(id: string, visual: ExampleVisual, namers: readonly Namer[]): Example {
+export function namingExample(
+  id: string,
+  visual: ExampleVisual,
+  namers: readonly Namer[],
+  maxTokens: number,
+): Example {
   const rowLabels = namers.map((namer) => labelsOf(visual, namer));
   const labels = namers.map(() => IGNORED);
-  const tokens = rowLabels.reduce((n, rows) => n + rows.length, 0);
+  const shown = rowLabels.reduce((n, rows) => n + rows.length, 0);
+  const tokens = allowedLength(shown, shown, maxTokens);
   return { id, prompt: namers.map(() => ({ visual: 0 })), labels, visuals: [visual], rowLabels, tokens };
 }
 

@@ -53,12 +53,12 @@ export interface EstimateInput {
   examples: number;
   steps: number;
   example: ExampleCost;
-  /** Runs of the model at a time on one machine. */
-  lanes: number;
 }
 
 export interface Machines {
   count: number;
+  /** Runs of the model at a time on one machine. */
+  lanes: number;
   /** Floating-point operations a second of one machine, in training. */
   operationsPerSecond: number | undefined;
 }
@@ -70,12 +70,12 @@ const KEPT_OF_MLP = 4;
 
 /** @throws OryxError `bad_option` when the stage trains something that the model does not have */
 export function estimateStage(input: EstimateInput, machines: Machines): StageEstimate {
-  const { stage, model, examples, steps, example, lanes } = input;
+  const { stage, model, examples, steps, example } = input;
+  const { lanes, operationsPerSecond: speed } = machines;
   const { parameters, trained, shares } = countParameters(model, stage);
   const seen = steps * stage.batch;
   const passed = { ...model.config.language, layers: layersPassed(stage, model.config.language) };
   const operations = seen * exampleOperations(model, passed, shares, example);
-  const speed = machines.operationsPerSecond;
   return {
     stage: stage.name,
     model: stage.model as string,
@@ -105,20 +105,21 @@ function arenaBytes({ parameters, trained }: Pick<StageEstimate, "parameters" | 
 
 /**
  * Sees to it that a stage's weights, gradients and moments fit into memory, before any is taken.
- * @param available bytes @throws OryxError `out_of_memory`, `bad_option`
+ * @param memory bytes of the machine, and those that the stage before holds meanwhile
+ * @throws OryxError `out_of_memory`, `bad_option`
  */
 export function requireMemory(
-  { stage, model, lanes }: Pick<EstimateInput, "stage" | "model" | "lanes">,
-  available: number,
+  { stage, model, lanes }: Pick<EstimateInput, "stage" | "model"> & Pick<Machines, "lanes">,
+  { total, held }: { total: number; held: number },
 ): void {
   const { weights, gradients, optimiser } = arenaBytes(countParameters(model, stage), lanes);
   const needed = weights + gradients + optimiser;
-  if (needed <= available) return;
-  const problem = `stage ${stage.name} takes ${gigabytes(needed)}, and the machine has ${gigabytes(available)}`;
+  if (held + needed <= total) return;
+  const beside = held > 0 ? ` beside the ${gigabytes(held)} of the stage before` : "";
   throw new OryxError(
     "out_of_memory",
-    problem,
-    "train fewer parts, or with lora; --dry-run tells what it takes",
+    `stage ${stage.name} takes ${gigabytes(needed)}${beside}, and the machine has ${gigabytes(total)}`,
+    "train fewer parts, with lora or on fewer --threads; --dry-run tells what each stage takes",
   );
 }
 

@@ -9,7 +9,7 @@ import { modelOf, type Recipe, readModelConfig, readRecipe } from "./recipe.ts";
 import type { Stage } from "./schema.ts";
 
 const nowhere = async (where: string) => where;
-const ONE = { count: 1, operationsPerSecond: undefined };
+const ONE = { count: 1, lanes: 1, operationsPerSecond: undefined };
 const planOf = async (name: string, machines: Parameters<typeof planRecipe>[2] = ONE) => {
   const recipe = await readRecipe(`recipes/${name}`);
   return planRecipe(recipe, recipe.stages, machines, nowhere);
@@ -67,7 +67,7 @@ describe("the plan of oryx-7b", () => {
 
   it("takes half as long on twice as many machines", async () => {
     const on = async (count: number) =>
-      (await planOf("oryx-7b", { count, operationsPerSecond: 1e14 })).stages[2];
+      (await planOf("oryx-7b", { ...ONE, count, operationsPerSecond: 1e14 })).stages[2];
     const [one, two] = [await on(1), await on(2)];
     expect(one?.seconds).toBeCloseTo((one?.operations ?? 0) / 1e14, 3);
     expect(two?.seconds).toBeCloseTo((one?.seconds ?? 0) / 2, 3);
@@ -80,7 +80,7 @@ describe("an estimate", () => {
     const recipe: Recipe = await readRecipe("recipes/oryx-7b");
     const stage = { ...(recipe.stages[2] as Stage), batch: 1, ...change };
     const model = await readModelConfig(recipe, modelOf(recipe, stage));
-    return estimateStage({ stage, model, examples: 1, steps: 1, example, lanes: 1 }, ONE);
+    return estimateStage({ stage, model, examples: 1, steps: 1, example }, ONE);
   };
 
   it("of text alone is that of the language model's products, three times where it is trained, else twice", async () => {
@@ -103,9 +103,19 @@ describe("an estimate", () => {
     const stage = recipe.stages[1] as Stage;
     const model = await readModelConfig(recipe, modelOf(recipe, stage));
     const of = (lanes: number) => ({ stage, model, lanes });
-    expect(() => requireMemory(of(1), 33e9)).not.toThrow();
-    expect(() => requireMemory(of(8), 33e9)).toThrow(/out of memory|takes 33/);
-    expect(() => requireMemory(of(1), 32e9)).toThrow(/stage 1a takes 32\.5 GB, and the machine has 32\.0 GB/);
+    const total = (bytes: number, held = 0) => ({ total: bytes, held });
+    expect(() => requireMemory(of(1), total(33e9))).not.toThrow();
+    expect(() => requireMemory(of(8), total(33e9))).toThrow(/stage 1a takes 33/);
+    expect(() => requireMemory(of(1), total(32e9))).toThrow(/takes 32\.5 GB, and the machine has 32\.0 GB/);
+    expect(() => requireMemory(of(1), total(33e9, 1e9))).toThrow(
+      /takes 32\.5 GB beside the 1\.0 GB of the stage before, and the machine has 33\.0 GB/,
+    );
+  });
+
+  it("counts gradients for each run of the model at a time", async () => {
+    const gradients = async (lanes: number) =>
+      (await planOf("oryx-7b", { ...ONE, lanes })).stages[1]?.memory.gradients ?? 0;
+    expect(await gradients(3)).toBe(2 * (await gradients(1)));
   });
 
   it("of a stage that trains what is not there is refused", async () => {
@@ -155,6 +165,8 @@ describe("the plan of records", () => {
     expect(await planned(undefined, { count: 90 })).toMatchObject(guessed);
     const told = await planned([record("image.png")], { count: 90, estimate });
     expect(told).toMatchObject({ examples: 90, example: estimate });
+    const counted = await planned([record("image.png"), record("nothing.png")], { estimate });
+    expect(counted).toMatchObject({ examples: 2, example: estimate });
   });
 
   it("finds out that nothing can be used, or is known", async () => {

@@ -3,6 +3,7 @@ import { resolve as resolvePath } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
 import { type Example, IGNORED } from "../data/example.ts";
 import { outcomeOf } from "../data/loader.ts";
+import { indexRecords } from "../data/record-index.ts";
 import { PATCH } from "../model/vit.ts";
 import type { Progress } from "../train/loop.ts";
 import { openStageData, stageDataSpec } from "./data.ts";
@@ -31,17 +32,14 @@ export interface Skips {
   problem: string;
 }
 
-/** Of machines that are not known: a run of a real size fills one alone. */
-const LANES = 1;
-
 /** Examples of a stage that are made to find out what one takes on average: the world draws them quickly. */
 const SAMPLES = { world: 24, records: 8 } as const;
 /** Of each source at least. */
 const LEAST_SAMPLES = 4;
 
 /**
- * Reckons what each stage takes. Records count as the recipe estimates them, and nothing of them is read; without an
- * estimate they are counted and some of them made into examples if they are there, as some of the world's are.
+ * Reckons what each stage takes. Of records with a count and an estimate nothing is read. Without a count they are
+ * counted, and without an estimate some of them made into examples, as some of the world's are.
  * @throws OryxError `recipe_invalid`, `config_invalid`, `bad_option`, `tokenizer_invalid`, `model_missing`,
  *   `data_invalid`
  */
@@ -58,15 +56,15 @@ export async function planRecipe(
     const { examples, example, ...found } = await costOfStage(recipe, stage, resolve);
     skips.push(...found.skips);
     const steps = stepsOf(stage, examples);
-    estimates.push(estimateStage({ stage, model, examples, steps, example, lanes: LANES }, machines));
+    estimates.push(estimateStage({ stage, model, examples, steps, example }, machines));
   }
   return { recipe: recipe.name, machines, stages: estimates, skips };
 }
 
-/** Examples of an epoch, and what one of them takes on average. */
+/** Examples of an epoch, and what one of them takes on average; nothing where none was found that can be used. */
 interface Cost {
   examples: number;
-  example: ExampleCost;
+  example?: ExampleCost;
   skips?: Pick<Skips, "looked" | "skipped" | "problem">;
 }
 
@@ -78,17 +76,27 @@ async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel) 
       source.from === "world" || (source.estimate === undefined && (await isThere(recipe, source)));
     const one = { ...stage, data: [source] };
     const samples = Math.max(LEAST_SAMPLES, Math.ceil(SAMPLES[source.from] / stage.data.length));
-    costs.push(isSampled ? await sampledCost(recipe, one, samples, resolve) : estimatedCost(source, stage));
-  }
-  const examples = costs.reduce((sum, cost) => sum + cost.examples, 0);
-  const example = { tokens: 0, labels: 0, patches: 0, pictures: 0 };
-  for (const key of KEYS) {
-    for (const cost of costs) example[key] += (cost.example[key] * cost.examples) / examples;
+    costs.push(
+      isSampled
+        ? await sampledCost(recipe, one, samples, resolve)
+        : estimatedCost(source, await countOf(recipe, source), stage),
+    );
   }
   const skips = costs.flatMap(({ skips }, i) =>
     skips === undefined ? [] : [{ stage: stage.name, source: i + 1, ...skips }],
   );
-  return { examples, example, skips };
+  const sum = (some: readonly Cost[]) => some.reduce((n, { examples }) => n + examples, 0);
+  const usable = costs.filter((cost) => cost.example !== undefined);
+  if (usable.length === 0) {
+    const looked = skips.reduce((n, skip) => n + skip.looked, 0);
+    const problem = `stage ${stage.name}: none of ${looked} examples can be used, the last because ${skips.at(-1)?.problem}`;
+    throw new OryxError("data_invalid", problem, "look at the paths, and at what the recipe allows");
+  }
+  const example = { tokens: 0, labels: 0, patches: 0, pictures: 0 };
+  for (const key of KEYS) {
+    for (const cost of usable) example[key] += ((cost.example?.[key] ?? 0) * cost.examples) / sum(usable);
+  }
+  return { examples: sum(costs), example, skips };
 }
 
 const KEYS = ["tokens", "labels", "patches", "pictures"] as const;
@@ -98,12 +106,17 @@ type RecordsSource = StageData & { from: "records" };
 const isThere = async (recipe: Recipe, { file }: RecordsSource): Promise<boolean> =>
   (await stat(resolvePath(recipe.dir, file)).catch(() => undefined)) !== undefined;
 
+/** How many records the recipe says there are, else there are. */
+async function countOf(recipe: Recipe, source: RecordsSource): Promise<number> {
+  const { file, count } = source;
+  if (count !== undefined) return count;
+  if (await isThere(recipe, source)) return (await indexRecords(resolvePath(recipe.dir, file))).starts.length;
+  const problem = `there is no file ${quote(file)}, and the recipe has no count of its records`;
+  throw new OryxError("recipe_invalid", problem, "put the file there, or give a count");
+}
+
 /** Records of which the recipe tells nothing are taken for half as long as they may be, one half visual. */
-function estimatedCost({ file, count, estimate }: RecordsSource, { maxTokens }: Stage): Cost {
-  if (count === undefined) {
-    const problem = `there is no file ${quote(file)}, and the recipe has no count of its records`;
-    throw new OryxError("recipe_invalid", problem, "put the file there, or give a count");
-  }
+function estimatedCost({ estimate }: RecordsSource, count: number, { maxTokens }: Stage): Cost {
   const guess = { tokens: maxTokens / 2, labels: maxTokens / 32, patches: maxTokens / 4, pictures: 2 };
   return { examples: count, example: estimate ?? guess };
 }
@@ -128,10 +141,8 @@ async function sampledCost(
       if ("example" in outcome) costs.push(costOf(outcome.example));
       else fault = outcome.skipped.problem;
     }
-    if (costs.length === 0) {
-      const problem = `stage ${stage.name}: none of ${wanted} examples can be used, the last because ${fault}`;
-      throw new OryxError("data_invalid", problem, "look at the paths, and at what the recipe allows");
-    }
+    const skips = { looked: wanted, skipped: wanted - costs.length, problem: fault };
+    if (costs.length === 0) return { examples: data.length, skips };
     const mean = (key: keyof ExampleCost) => costs.reduce((sum, cost) => sum + cost[key], 0) / costs.length;
     const [tokens, labels, patches, pictures] = [
       mean("tokens"),
@@ -139,7 +150,6 @@ async function sampledCost(
       mean("patches"),
       mean("pictures"),
     ];
-    const skips = { looked: wanted, skipped: wanted - costs.length, problem: fault };
     const example = { tokens, labels, patches, pictures };
     return { examples: data.length, example, ...(skips.skipped > 0 && { skips }) };
   } finally {

@@ -89,7 +89,7 @@ export function modelOf(recipe: RawRecipe, stage: Stage): Model {
 export const layersPassed = ({ template }: Stage, { layers }: LanguageConfig): number =>
   template === "naming" ? 0 : layers;
 
-/** Optimiser steps of a stage over so many examples an epoch; the last, smaller batch of an epoch counts. */
+/** Optimiser steps of a stage over so many examples an epoch. Batches run on from one epoch into the next. */
 export function stepsOf(stage: Stage, examples: number): number {
   return stage.steps ?? Math.max(1, Math.ceil((examples * (stage.epochs as number)) / stage.batch));
 }
@@ -148,10 +148,16 @@ export function fingerprintOf(
 }
 
 /** Bytes of each file of records that a stage learns from; 0 where there is none. */
-export async function recordBytes(recipe: Recipe, stage: Stage): Promise<number[]> {
+export const recordBytes = async (recipe: Recipe, stage: Stage): Promise<number[]> =>
+  (await recordFiles(recipe, stage)).map((file) => file?.size ?? 0);
+
+/** When each of them was last written to, in milliseconds. */
+export const recordTimes = async (recipe: Recipe, stage: Stage): Promise<number[]> =>
+  (await recordFiles(recipe, stage)).map((file) => file?.mtimeMs ?? 0);
+
+async function recordFiles(recipe: Recipe, stage: Stage) {
   const files = stage.data.flatMap((data) => (data.from === "records" ? [data.file] : []));
-  const found = files.map((file) => stat(resolve(recipe.dir, file)).catch(() => undefined));
-  return (await Promise.all(found)).map((file) => file?.size ?? 0);
+  return Promise.all(files.map((file) => stat(resolve(recipe.dir, file)).catch(() => undefined)));
 }
 
 /** The fields that have a value. */

@@ -1,4 +1,4 @@
-import { appendFile, cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -156,6 +156,37 @@ describe("a run of a recipe", () => {
       expect.stringMatching(/^going on at step 2/),
       expect.stringMatching(/^note: threads are 2 in 2 lanes, and were 1 in 1 lanes: /),
     ]);
+  });
+
+  it("says so when it goes on with other inputs than it had", async () => {
+    await train("inputs", { lastStage: "one", release: "a" });
+    const notes: string[] = [];
+    const [one, two] = RECIPE.stages;
+    const changed = { ...RECIPE, stages: [{ ...one, microTokens: 64 }, two] };
+    await train("inputs", { lastStage: "one", release: "b", onNote: (note) => notes.push(note) }, changed);
+    expect(notes).toEqual([
+      expect.stringMatching(/^going on at step 2/),
+      expect.stringMatching(/^note: not as they were: microTokens, the release of oryx; /),
+    ]);
+  });
+
+  it("finds what is wrong with a later stage before it trains the first", async () => {
+    const [one, two] = RECIPE.stages;
+    const typing = train("later", {}, { ...RECIPE, stages: [one, { ...two, train: ["model.layer.*"] }] });
+    await expect(typing).rejects.toMatchObject({ code: "bad_option" });
+    const views = { video: { least: 8192, most: 4096 } };
+    const turned = train("later", {}, { ...RECIPE, stages: [one, { ...two, views }] });
+    await expect(turned).rejects.toMatchObject({ code: "recipe_invalid" });
+    await expect(linesOf("later")).rejects.toThrow("ENOENT");
+  });
+
+  it("removes what a killed export has left", async () => {
+    await cp(join(root, "whole"), join(root, "killed"), { recursive: true });
+    for (const kind of ["tmp", "old"]) await mkdir(join(root, "killed", `model.0123456789ab.${kind}`));
+    await mkdir(join(root, "killed", "model.mine"));
+    await train("killed");
+    const left = (await readdir(join(root, "killed"))).filter((name) => name.startsWith("model"));
+    expect(left).toEqual(["model", "model.mine"]);
   });
 
   it("goes on with a recipe whose later stages were changed, and not with one whose past was", async () => {

@@ -1,10 +1,12 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { OryxError } from "../core/errors.ts";
 import { type Batches, openBatches, type Skipped } from "../data/batches.ts";
 import { createNodeRuntime, nativeCallsAtOnce, physicalCores } from "../runtime/node/runtime.ts";
 import type { Runtime } from "../runtime/session.ts";
-import { exportModel } from "../train/export.ts";
+import { exportModel, removeExportLeftovers } from "../train/export.ts";
 import { type Shares, shareOut } from "../train/lanes.ts";
 import { type Progress, trainStage } from "../train/loop.ts";
 import { DEFAULT_ADAMW } from "../train/optimiser.ts";
@@ -21,8 +23,10 @@ import {
   type Recipe,
   readModelConfig,
   recordBytes,
+  recordTimes,
   stagesUntil,
   stepsOf,
+  viewsOfStage,
 } from "./recipe.ts";
 import type { Stage } from "./schema.ts";
 import { carryParameters, type ResolveModel, startParameters, tokenizerDirOf } from "./start.ts";
@@ -32,6 +36,8 @@ export interface RunOptions {
   out: string;
   /** Finds models that a recipe names by a hub id. */
   resolve: ResolveModel;
+  /** What tells this release from others: between two of them the same example may have other bits. */
+  release?: string | undefined;
   /** Threads of the CPU; default: its physical cores. */
   threads?: number | undefined;
   /** Threads that prepare examples; default 1. */
@@ -55,6 +61,8 @@ export interface RunOptions {
   onSkipped?: (skipped: Skipped) => void;
   /** Called after each snapshot; `write` makes a model folder of what is learnt so far. */
   onSnapshot?: (at: SnapshotMoment) => Promise<void>;
+  /** Called before the trained model is written, at the end. */
+  onExport?: () => void;
 }
 
 export interface SnapshotMoment {
@@ -180,8 +188,8 @@ class Run {
   async through(stages: readonly Stage[]): Promise<RunOutcome> {
     const first = await this.#resume();
     let done = true;
-    for (const [i, stage] of stages.entries()) {
-      if (i < first) continue;
+    for (const stage of stages.slice(first)) await this.#check(stage);
+    for (const stage of stages.slice(first)) {
       if (this.#stage !== stage) await this.#begin(stage);
       await this.#options.onStage?.(stage);
       done = await this.#train(stage);
@@ -189,7 +197,11 @@ class Run {
     }
     const isLast = done && stages.length === this.#recipe.stages.length;
     const model = join(this.#options.out, MODEL_DIR);
-    if (isLast) await this.#write(model);
+    if (isLast) {
+      this.#options.onExport?.();
+      await removeExportLeftovers(model);
+      await this.#write(model);
+    }
     const profile = this.#trainer?.profile;
     return { done, state: this.#state, model: isLast ? model : undefined, profile };
   }
@@ -198,15 +210,30 @@ class Run {
     await this.#trainer?.close();
   }
 
+  /** Finds what shapes and the recipe alone say against a stage, before the hours that those before it take. */
+  async #check(stage: Stage): Promise<void> {
+    const model = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
+    requireMemory({ stage, model, lanes: this.#options.shares.lanes }, { total: totalmem(), held: 0 });
+    viewsOfStage(stage, model.config.vision.views);
+  }
+
   /** Goes back to where the last snapshot was written. @returns the number of the stage to go on with */
   async #resume(): Promise<number> {
     const { resumed } = this.#folder;
     if (resumed === undefined) return 0;
-    const { step, stageStep, shares: before } = resumed.facts;
+    const { step, stageStep, shares: before, inputs: noted } = resumed.facts;
     const stage = await stageOf(this.#recipe, resumed.facts, this.#options.out);
     await restore(resumed, await this.#load(stage));
     const { shares, onNote } = this.#options;
     onNote?.(`going on at step ${step} (stage ${stage.name}, step ${stageStep})`);
+    const inputs = await this.#inputsOf(stage);
+    const others = Object.keys(inputs).filter((name) => (noted?.[name] ?? inputs[name]) !== inputs[name]);
+    if (others.length > 0) {
+      onNote?.(
+        `note: not as they were: ${others.join(", ")}; the run ends otherwise than without the interruption`,
+      );
+    }
+    this.#state = { ...this.#state, inputs };
     if (before !== undefined && (before.lanes !== shares.lanes || before.threads !== shares.threads)) {
       const told = ({ lanes, threads }: Shares) => `${lanes + threads - 1} in ${lanes} lanes`;
       onNote?.(
@@ -233,7 +260,20 @@ class Run {
       await startParameters(parameters, this.#recipe, modelOf(this.#recipe, stage), start);
     }
     const fingerprint = await fingerprintAt(this.#recipe, stage);
-    this.#state = { ...this.#state, stage: stage.name, stageStep: 0, updates: 0, fingerprint };
+    const inputs = await this.#inputsOf(stage);
+    this.#state = { ...this.#state, stage: stage.name, stageStep: 0, updates: 0, fingerprint, inputs };
+  }
+
+  /** What a stage's bits depend on beside its fingerprint, by the names that a user knows. */
+  async #inputsOf(stage: Stage): Promise<Record<string, string>> {
+    // Without one, it is the data that says so.
+    const file = join(await this.#tokenizerDir(stage), "tokenizer.json");
+    return {
+      "the tokenizer": hashOf(await readFile(file).catch(() => "")),
+      "the records": hashOf(JSON.stringify(await recordTimes(this.#recipe, stage))),
+      microTokens: String(stage.microTokens),
+      "the release of oryx": this.#options.release ?? "",
+    };
   }
 
   /** Makes a stage's trainer that of the run. @param before what is held meanwhile */
@@ -241,7 +281,7 @@ class Run {
     const model = await readModelConfig(this.#recipe, modelOf(this.#recipe, stage));
     const held = before ? before.trained.values.byteLength + before.frozen.values.byteLength : 0;
     const { lanes } = this.#options.shares;
-    requireMemory({ stage, model, lanes }, totalmem() - held);
+    requireMemory({ stage, model, lanes }, { total: totalmem(), held });
     const parameters = new Parameters(model, { trained: stage.train, lora: stage.lora });
     const trainer = await Trainer.load(parameters, this.#runtime, {
       adamw: {
@@ -322,6 +362,9 @@ class Run {
     return tokenizerDirOf(this.#recipe, modelOf(this.#recipe, stage), this.#options.resolve);
   }
 }
+
+const hashOf = (data: string | Uint8Array): string =>
+  createHash("sha256").update(data).digest("hex").slice(0, 32);
 
 /** Where a run begins. */
 const nothing = (): RunState => ({

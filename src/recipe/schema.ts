@@ -68,7 +68,7 @@ const recordsData = z.strictObject({
   file: place,
   /** Folder that the records' media lie in; relative to the recipe. Default: the file's folder. */
   media: place.optional(),
-  /** Records, for a plan made without the file; what is really there counts. */
+  /** Records, for a plan: with an estimate, it is made without the file. A run counts what is there. */
   count: amount.optional(),
   estimate: estimate.optional(),
 });

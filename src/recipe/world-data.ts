@@ -45,7 +45,7 @@ export function worldDataset(options: WorldDataOptions): Dataset {
       if (style === "naming") {
         const { id, media, named = [] } = await worldSample(first + index, world);
         const visual = exampleVisual(media.pictures, media.modality, views);
-        return namingExample(id, visual, namersOf(named, tokenizer));
+        return namingExample(id, visual, namersOf(named, tokenizer), maxTokens);
       }
       const conversation = told
         ? toldConversation(`told-${first + index}`, composeSample(first + index, world).turns)

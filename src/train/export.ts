@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readdir, readFile, rename, rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { OryxError, quote } from "../core/errors.ts";
 import type { StoredTensor } from "../core/tensor.ts";
 import { ignoreMissing, makeFolder, onDisk, replaceFolder, writeSynced } from "../files/disk.ts";
@@ -42,6 +42,8 @@ const OURS = [
   /^model(-\d{5}-of-\d{5})?\.safetensors$/,
   /^model\.safetensors\.index\.json$/,
 ];
+/** Behind its name, a folder that is being written or replaced has twelve digits of chance. */
+const LEFTOVER = /\.[0-9a-f]{12}\.(tmp|old)$/;
 const SHARD_BYTES = 4_000_000_000;
 const TORCH_NAMES = { bf16: "bfloat16", f32: "float32" } as const;
 const ELEMENT_BYTES = { bf16: 2, f32: 4 } as const;
@@ -77,6 +79,15 @@ export async function exportModel(
       throw error;
     }
   });
+}
+
+/** Removes what killed exports have left beside a folder. None may be going on. */
+export async function removeExportLeftovers(path: string): Promise<void> {
+  const dir = resolve(path);
+  const names = (await readdir(dirname(dir)).catch(ignoreMissing)) ?? [];
+  for (const name of names.filter((name) => name.startsWith(`${basename(dir)}.`) && LEFTOVER.test(name))) {
+    await rm(join(dirname(dir), name), { recursive: true, force: true });
+  }
 }
 
 async function requireReplaceable(dir: string): Promise<void> {

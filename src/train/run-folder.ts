@@ -61,7 +61,7 @@ export class RunFolder {
       first: first.values,
       second: second.values,
     };
-    await saveSnapshot(join(this.dir, SNAPSHOTS), facts, arrays, this.#keep);
+    await saveSnapshot(join(this.dir, SNAPSHOTS), facts, arrays, { keep: this.#keep, fixed: ["frozen"] });
     this.#savedStep = state.step;
     await writeCurves(join(this.dir, "loss.svg"), await readMetrics(join(this.dir, METRICS)));
     return true;

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -60,15 +60,15 @@ describe("a snapshot", () => {
   it("drives out the oldest, and what a kill left behind", async () => {
     await mkdir(join(dir, ".writing-0123"));
     await writeFile(join(dir, ".writing-0123", "parameters.f32"), "half");
-    for (const step of [9, 10, 100]) await saveSnapshot(dir, factsAt(step), arraysAt(step), 2);
+    for (const step of [9, 10, 100]) await saveSnapshot(dir, factsAt(step), arraysAt(step), { keep: 2 });
     expect(await readdir(dir)).toEqual(["step-000000010", "step-000000100"]);
     await expectStep(100);
   });
 
   it("drives out later ones, which were damaged, not two that are sound", async () => {
-    for (const step of [4, 5, 9]) await saveSnapshot(dir, factsAt(step), arraysAt(step), 3);
+    for (const step of [4, 5, 9]) await saveSnapshot(dir, factsAt(step), arraysAt(step), { keep: 3 });
     await truncate(join(dir, "step-000000009", "m.f32"), 1);
-    await saveSnapshot(dir, factsAt(6), arraysAt(6), 2);
+    await saveSnapshot(dir, factsAt(6), arraysAt(6), { keep: 2 });
     expect(await readdir(dir)).toEqual(["step-000000005", "step-000000006"]);
     await expectStep(6);
   });
@@ -78,6 +78,30 @@ describe("a snapshot", () => {
     await saveSnapshot(dir, factsAt(3), arraysAt(3));
     expect(await readdir(dir)).toEqual(["step-000000003"]);
     await expectStep(3);
+  });
+
+  it("does not write again what is fixed, and shares no file with another that stays", async () => {
+    const inodeAt = async (step: number, name: string) =>
+      (await stat(join(dir, `step-00000000${step}`, `${name}.f32`))).ino;
+    const frozen = Float32Array.of(1, 2, 3);
+    const save = (step: number, change: Partial<SnapshotFacts> = {}, values = frozen) => {
+      const arrays = { ...arraysAt(step), frozen: values };
+      return saveSnapshot(dir, { ...factsAt(step), ...change }, arrays, { keep: 2, fixed: ["frozen"] });
+    };
+    await save(1);
+    await save(2);
+    const [first, second] = [await inodeAt(1, "frozen"), await inodeAt(2, "frozen")];
+    expect(first).not.toBe(second);
+    const learnt = await inodeAt(1, "parameters");
+    await save(3);
+    expect([await inodeAt(2, "frozen"), await inodeAt(3, "frozen")]).toEqual([second, first]);
+    expect(await inodeAt(3, "parameters")).not.toBe(learnt);
+    await expectStep(3);
+    // Of another stage, or another length, it is another array.
+    await save(4, { stage: "1b" });
+    await save(5, {}, Float32Array.of(1, 2));
+    expect(await inodeAt(4, "frozen")).not.toBe(second);
+    expect(await inodeAt(5, "frozen")).not.toBe(first);
   });
 
   it("that cannot be written leaves nothing of itself behind, and those before it as they were", async () => {

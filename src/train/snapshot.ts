@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { open, readdir, readFile, rm, stat } from "node:fs/promises";
+import { link, open, readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { OryxError, quote } from "../core/errors.ts";
@@ -41,6 +41,8 @@ const FACTS = z.strictObject({
   metricsBytes: natural,
   /** Lanes, and threads of a session, on which the order of sums depends; absent in older snapshots. */
   shares: z.strictObject({ lanes: natural, threads: natural }).optional(),
+  /** By name, what else the bits depend on and a fingerprint does not hold; absent in older snapshots. */
+  inputs: z.record(z.string().max(64), z.string().max(128)).optional(),
 });
 export type SnapshotFacts = z.infer<typeof FACTS>;
 
@@ -62,8 +64,6 @@ export type SnapshotArrays = Readonly<Record<string, Float32Array>>;
 export interface Snapshot {
   path: string;
   facts: SnapshotFacts;
-  /** Elements of each array. */
-  lengths: Readonly<Record<string, number>>;
   /**
    * Reads an array into memory of its length.
    * @throws OryxError `snapshot_damaged` when it is not there, of another length, or has changed since it was checked
@@ -71,27 +71,38 @@ export interface Snapshot {
   read(name: string, into: Float32Array): Promise<void>;
 }
 
+export interface SaveOptions {
+  /** Snapshots that are kept; default 2. */
+  keep?: number | undefined;
+  /** Arrays that stay as they are through a stage: of a large model they may be nearly all. Default: none. */
+  fixed?: readonly string[] | undefined;
+}
+
 /**
  * Writes a snapshot and then removes all but the last `keep`. When it returns, the snapshot would survive a loss of
- * power. The arrays must not change meanwhile.
+ * power. The arrays must not change meanwhile. Those that are fixed are not written again: the file of the oldest
+ * snapshot, which is about to go, gets a second name. So no two of those that stay share a file, and with it its damage.
  * @returns its folder @throws OryxError `disk`
  */
 export async function saveSnapshot(
   dir: string,
   facts: SnapshotFacts,
   arrays: SnapshotArrays,
-  keep = 2,
+  { keep = 2, fixed = [] }: SaveOptions = {},
 ): Promise<string> {
-  const path = join(dir, `step-${String(facts.step).padStart(9, "0")}`);
+  const path = join(dir, nameAt(facts.step));
   const suffix = randomBytes(6).toString("hex");
   const temporary = join(dir, `.writing-${suffix}`);
   await onDisk(`write a snapshot into ${dir}`, async () => {
     await removeLeftovers(dir); // before anything is written: they may be what fills the disk
     try {
       await makeFolder(temporary);
-      const files: Record<string, { bytes: number; sha256: string }> = {};
+      const files: Record<string, FileFacts> = {};
+      const leaving = await leavingSnapshot(dir, facts, keep);
       for (const [name, array] of Object.entries(arrays)) {
-        files[`${name}.f32`] = await writeArray(join(temporary, `${name}.f32`), array);
+        const file = `${name}.f32`;
+        const linked = fixed.includes(name) && (await linkFrom(leaving, file, array, join(temporary, file)));
+        files[file] = linked || (await writeArray(join(temporary, file), array));
       }
       const content = CONTENT.parse({ snapshot: 1, facts, files });
       const manifest = JSON.stringify({ content, sha256: hashOf(content) });
@@ -135,13 +146,11 @@ export async function newestSnapshot(
 /** Opens one snapshot and checks all of it. @throws OryxError `snapshot_damaged` */
 async function openSnapshot(path: string): Promise<Snapshot> {
   const { facts, files } = await readManifest(path);
-  const lengths: Record<string, number> = {};
   for (const [file, { bytes, sha256 }] of Object.entries(files)) {
     const scratch = new Uint8Array(Math.min(CHUNK_BYTES, bytes));
     if ((await readHashed(path, file, bytes, (length) => scratch.subarray(0, length))) !== sha256) {
       throw damaged(path, `${file} is not what was written`);
     }
-    lengths[file.replace(/\.f32$/, "")] = bytes / Float32Array.BYTES_PER_ELEMENT;
   }
   const read = async (name: string, into: Float32Array) => {
     const noted = files[`${name}.f32`];
@@ -157,7 +166,7 @@ async function openSnapshot(path: string): Promise<Snapshot> {
       throw damaged(path, `${name} has changed while it was read`);
     }
   };
-  return { path, facts, lengths, read };
+  return { path, facts, read };
 }
 
 async function readManifest(path: string): Promise<z.infer<typeof CONTENT>> {
@@ -206,7 +215,41 @@ async function readHashed(
   return hash.digest("hex");
 }
 
-async function writeArray(path: string, array: Float32Array): Promise<{ bytes: number; sha256: string }> {
+type FileFacts = z.infer<typeof CONTENT>["files"][string];
+type LeavingSnapshot = { path: string; files: Readonly<Record<string, FileFacts>> };
+
+/** The oldest snapshot, if it is of the same stage, and goes once another one is there. */
+async function leavingSnapshot(
+  dir: string,
+  { step, stage, fingerprint }: SnapshotFacts,
+  keep: number,
+): Promise<LeavingSnapshot | undefined> {
+  // One of the same step or behind it was found damaged.
+  const names = (await snapshotNames(dir)).filter((name) => name < nameAt(step));
+  if (names.length < keep) return undefined;
+  const path = join(dir, names[0] as string);
+  const content = await readManifest(path).catch(() => undefined);
+  const isSame = content?.facts.stage === stage && content.facts.fingerprint === fingerprint;
+  return isSame ? { path, files: content.files } : undefined;
+}
+
+/** Gives a snapshot's file a second name. @returns nothing where that cannot be done */
+async function linkFrom(
+  leaving: LeavingSnapshot | undefined,
+  file: string,
+  array: Float32Array,
+  to: string,
+): Promise<FileFacts | undefined> {
+  const found = leaving?.files[file];
+  if (leaving === undefined || found?.bytes !== array.byteLength) return undefined;
+  // Not every file system has links.
+  return link(join(leaving.path, file), to).then(
+    () => found,
+    () => undefined,
+  );
+}
+
+async function writeArray(path: string, array: Float32Array): Promise<FileFacts> {
   const hash = createHash("sha256");
   const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   await writeSynced(path, async (file) => {
@@ -218,6 +261,8 @@ async function writeArray(path: string, array: Float32Array): Promise<{ bytes: n
   });
   return { bytes: bytes.length, sha256: hash.digest("hex") };
 }
+
+const nameAt = (step: number): string => `step-${String(step).padStart(9, "0")}`;
 
 /** Names of snapshots, the oldest first. */
 async function snapshotNames(dir: string): Promise<string[]> {

@@ -150,8 +150,8 @@ describe("a training step", () => {
   ])("computes what a plan says where %s is learnt", async (_, chosen) => {
     const example = examples[0] as Example;
     const stage = { train: chosen.trained, lora: chosen.lora, batch: 1, maxTokens: 4096, microTokens: 4096 };
-    const one = { stage: stage as unknown as Stage, model: checkpoint, examples: 1, steps: 1, lanes: 1 };
-    const machine = { count: 1, operationsPerSecond: undefined };
+    const one = { stage: stage as unknown as Stage, model: checkpoint, examples: 1, steps: 1 };
+    const machine = { count: 1, lanes: 1, operationsPerSecond: undefined };
     const { operations } = estimateStage({ ...one, example: costOf(example) }, machine);
     const flops = await training(
       chosen,

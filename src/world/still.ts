@@ -139,7 +139,7 @@ function drawContents(
   const texts = dice.weighted([
     [0, needs === "text" ? 0 : 7],
     [1, needs === "text" ? 8 : needs === "object" && things < 2 ? 0 : often],
-    [2, things < 2 ? 0 : needs === "text" ? 2 : 0.5],
+    [2, things < 2 || often === 0 ? 0 : needs === "text" ? 2 : 0.5],
   ]);
   const least = needs === "object" || texts === 0 ? 1 : 0;
   const count = dice.whole(least, Math.max(least, Math.min(texts === 0 ? 5 : 3, things - texts)));
