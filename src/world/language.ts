@@ -162,17 +162,14 @@ const SO = ", so ";
 export const so = (reasons: readonly string[], conclusion: string): string =>
   reasons.length > 0 ? capital(`${reasons.join(", ")}${SO}${conclusion}.`) : conclusion;
 
-/** What an answer comes to in the end; all of it where it gives no reasons. */
-export function conclusionOf(answer: string): string {
-  const from = answer.toLowerCase().lastIndexOf(SO);
-  return from < 0 ? answer : answer.slice(from + SO.length);
+/** What an answer rests on, and what it comes to in the end; each is all of it where it gives no reasons. */
+function partsOf(answer: string): [reasons: string, conclusion: string] {
+  const at = answer.toLowerCase().lastIndexOf(SO);
+  return at < 0 ? [answer, answer] : [answer.slice(0, at), answer.slice(at + SO.length)];
 }
 
-/** What an answer rests on; all of it where it gives no reasons. */
-export function reasonsOf(answer: string): string {
-  const from = answer.toLowerCase().lastIndexOf(SO);
-  return from < 0 ? answer : answer.slice(0, from);
-}
+export const reasonsOf = (answer: string): string => partsOf(answer)[0];
+export const conclusionOf = (answer: string): string => partsOf(answer)[1];
 
 // --------------------------------------------------------------------------------------------------- images
 
