@@ -256,7 +256,7 @@ describe("reasons", () => {
       for (const { question, answer } of turns) {
         const claims = answer.includes(", so ") ? answer.replace(/, so .*/, "").split(", ") : [];
         for (const [i, said] of claims.entries()) {
-          if (/^view /i.test(said)) continue;
+          if (/^(view|after|before) /i.test(said)) continue;
           const claim = i === 0 ? said.charAt(0).toLowerCase() + said.slice(1) : said;
           const told = CLAIMS.flatMap(([pattern, oracle]) => {
             const match = new RegExp(`^${pattern}$`).exec(claim);
@@ -296,15 +296,34 @@ describe("reasons", () => {
     }
   });
 
+  it("are the places of the thing asked about and of the one next to it", () => {
+    let told = 0;
+    for (let seed = 0; seed < 100; seed++) {
+      const { scenery, turns } = composeSample(seed, { split: "train", kinds: { order: 1 } });
+      for (const { question, answer } of turns) {
+        const [, side, name = ""] = /(right after|follows|right before) the (.*)\?/.exec(question) ?? [];
+        if (side === undefined) continue;
+        const at = sequence(scenery).findIndex((shown) => shown.endsWith(name));
+        const [word, next] = side === "right before" ? ["before", at - 1] : ["after", at + 1];
+        expect({ seed, answer }).toMatchObject({
+          answer: expect.stringContaining(`, ${word} the ${ORDINALS[at]} comes the ${ORDINALS[next]}, so `),
+        });
+        told++;
+      }
+    }
+    expect(told).toBeGreaterThan(50);
+  });
+
   it("are all steps, also where one of them is asked about", () => {
     for (let seed = 0; seed < 100; seed++) {
       const { turns } = composeSample(seed, { split: "train", kinds: { steps: 1 } });
       const whole = turns.find(({ answer }) => answer.startsWith("To "))?.answer.replace(/^.*?: /, "") ?? "";
       for (const { question, answer } of turns.filter(({ answer }) => answer.includes(", so "))) {
-        const [, steps = "", end = ""] = /^(.*), so (.*)\.$/.exec(answer) ?? [];
+        const [, steps = "", known, next, end = ""] =
+          /^(.*?)(?:, after step (\d) comes step (\d))?, so (.*)\.$/.exec(answer) ?? [];
         if (whole) expect({ seed, steps }).toEqual({ seed, steps: whole });
         const after = /right after "(.*)"/.exec(question)?.[1];
-        if (after) expect(steps.replace(/\d\. /g, "")).toContain(`${after} ${end}`);
+        if (after) expect(steps).toContain(`${known}. ${after} ${next}. ${end}`);
         else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
       }
     }

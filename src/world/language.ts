@@ -156,6 +156,10 @@ const list = (items: readonly string[]): string =>
 export const countWord = (count: number): string => COUNTS[count] ?? String(count);
 export const ordinal = (index: number): string => ORDINALS[index] ?? String(index + 1);
 
+/** "after the second comes the third": found by its place, not by which things are mostly next to which. */
+export const nextTo = (side: "after" | "before", known: string, wanted: string): string =>
+  `${side} ${known} comes ${wanted}`;
+
 const SO = ", so ";
 
 /** "A red star, a red moon, so two.": what an answer rests on comes before it, so that it can be read off there. */
@@ -254,6 +258,9 @@ export const ASK_STEPS = {
   many: ["How many steps are there?"],
   after: (step: Step) => [`What do you do right after "${tellStep(step)}"?`],
 };
+
+/** "step 2" */
+export const numbered = (index: number): string => `step ${index + 1}`;
 
 /** "1. open Mail 2. click Camera 3. type Search" */
 export const listSteps = (steps: readonly Step[]): string =>

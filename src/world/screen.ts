@@ -21,6 +21,8 @@ import {
   ICONS,
   type Icon,
   listSteps,
+  nextTo,
+  numbered,
   type Step,
   so,
   tellStep,
@@ -181,7 +183,7 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
   const heldOut = (index: number) =>
     index > 0 && heldOutSteps((steps[index - 1] as Step).icon, (steps[index] as Step).icon);
   const any = steps.some((_, i) => heldOut(i));
-  const told = (conclusion: string) => so([listSteps(steps)], conclusion);
+  const told = (conclusion: string, ...why: string[]) => so([listSteps(steps), ...why], conclusion);
   const short = (ask: readonly string[], answer: string, held: boolean): Candidate => ({
     kind: "steps",
     ask,
@@ -193,8 +195,9 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
     { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
     short(ASK_STEPS.many, told(countWord(steps.length)), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
-    ...steps
-      .slice(1)
-      .map((step, i) => short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step)), heldOut(i + 1))),
+    ...steps.slice(1).map((step, i) => {
+      const why = nextTo("after", numbered(i), numbered(i + 1));
+      return short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step), why), heldOut(i + 1));
+    }),
   ];
 }
