@@ -296,18 +296,20 @@ describe("reasons", () => {
     }
   });
 
-  it("are the places of the thing asked about and of the one next to it", () => {
+  it("are the thing asked about and the one behind it, or the places of it and of the one before", () => {
     let told = 0;
     for (let seed = 0; seed < 100; seed++) {
       const { scenery, turns } = composeSample(seed, { split: "train", kinds: { order: 1 } });
+      const shown = sequence(scenery);
       for (const { question, answer } of turns) {
         const [, side, name = ""] = /(right after|follows|right before) the (.*)\?/.exec(question) ?? [];
         if (side === undefined) continue;
-        const at = sequence(scenery).findIndex((shown) => shown.endsWith(name));
-        const [word, next] = side === "right before" ? ["before", at - 1] : ["after", at + 1];
-        expect({ seed, answer }).toMatchObject({
-          answer: expect.stringContaining(`, ${word} the ${ORDINALS[at]} comes the ${ORDINALS[next]}, so `),
-        });
+        const at = shown.findIndex((thing) => thing.endsWith(name));
+        const why =
+          side === "right before"
+            ? `before the ${ORDINALS[at]} comes the ${ORDINALS[at - 1]}`
+            : `after ${shown[at]}, ${ORDINALS[at + 1]} ${shown[at + 1]}`;
+        expect({ seed, answer }).toEqual({ seed, answer: expect.stringContaining(`, ${why}, so `) });
         told++;
       }
     }
@@ -320,11 +322,13 @@ describe("reasons", () => {
       const whole = turns.find(({ answer }) => answer.startsWith("To "))?.answer.replace(/^.*?: /, "") ?? "";
       for (const { question, answer } of turns.filter(({ answer }) => answer.includes(", so "))) {
         const [, steps = "", known, next, end = ""] =
-          /^(.*?)(?:, after step (\d) comes step (\d))?, so (.*)\.$/.exec(answer) ?? [];
+          /^(.*?)(?:, after (\w+ \w+) (\d\. \w+ \w+))?, so (.*)\.$/.exec(answer) ?? [];
         if (whole) expect({ seed, steps }).toEqual({ seed, steps: whole });
         const after = /right after "(.*)"/.exec(question)?.[1];
-        if (after) expect(steps).toContain(`${known}. ${after} ${next}. ${end}`);
-        else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
+        if (after) {
+          expect([known, next?.slice(3)]).toEqual([after, end]);
+          expect(steps).toContain(`${after} ${next}`);
+        } else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
       }
     }
   });

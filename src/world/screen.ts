@@ -21,10 +21,9 @@ import {
   ICONS,
   type Icon,
   listSteps,
-  nextTo,
-  numbered,
   type Step,
   so,
+  stepAfter,
   tellStep,
   tellSteps,
   VERBS,
@@ -195,9 +194,10 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
     { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
     short(ASK_STEPS.many, told(countWord(steps.length)), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
-    ...steps.slice(1).map((step, i) => {
-      const why = nextTo("after", numbered(i), numbered(i + 1));
-      return short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step), why), heldOut(i + 1));
-    }),
+    ...steps
+      .slice(1)
+      .map((step, i) =>
+        short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step), stepAfter(steps, i)), heldOut(i + 1)),
+      ),
   ];
 }

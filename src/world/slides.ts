@@ -12,13 +12,14 @@ import {
   inOrder,
   isLetters,
   NUMBERS,
-  nextTo,
   ordinal,
+  placeBefore,
   SHAPES,
   so,
   summariseOrder,
   type Thing,
   the,
+  thingAfter,
   WORDS,
 } from "./language.ts";
 import { capitalsFor } from "./lettering.ts";
@@ -180,7 +181,6 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
   const last = things.length - 1;
   /** All are told, in their order: where to stop would be harder to say than what to say. */
   const told = (conclusion: string, ...why: string[]) => so([...inOrder(things), ...why], conclusion);
-  const nth = (index: number) => `the ${ordinal(index)}`;
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter((thing) => !isHeldOut(thing))
     .map(a);
@@ -198,8 +198,8 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
       const before = things[i] as Thing;
       const both = [before, thing];
       return [
-        order(ASK_FILM.after(before), told(a(thing), nextTo("after", nth(i), nth(i + 1))), both),
-        order(ASK_FILM.before(thing), told(a(before), nextTo("before", nth(i + 1), nth(i))), both),
+        order(ASK_FILM.after(before), told(a(thing), thingAfter(things, i)), both),
+        order(ASK_FILM.before(thing), told(a(before), placeBefore(i + 1)), both),
       ];
     }),
     ...things.flatMap((thing, i) => {
