@@ -9,6 +9,8 @@ export interface Candidate {
   /** Phrasings of the question, alike in meaning. */
   ask: readonly string[];
   answer: string;
+  /** Of its reasons those that are seen, where others follow from them. */
+  seen?: string;
   /** Whether it is about a combination that training never sees. */
   heldOut: boolean;
   /** What it is about, where those of its kind are drawn by that and not by what they come to. */
@@ -53,7 +55,12 @@ export function converse(
       ),
     );
   }
-  return chosen.map((c) => ({ kind: c.kind, question: dice.pick(c.ask), answer: c.answer }));
+  return chosen.map(({ kind, ask, answer, seen }) => ({
+    kind,
+    question: dice.pick(ask),
+    answer,
+    ...(seen !== undefined && { seen }),
+  }));
 }
 
 /**

@@ -122,7 +122,7 @@ export interface Step {
 // ------------------------------------------------------------------------------------------------- phrases
 
 export const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
-const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (shape: string) => (shape === "fish" ? "fish" : shape === "cross" ? "crosses" : `${shape}s`);
 
 /** Whether a text is neither a word nor a number. */

@@ -194,10 +194,9 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
     { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
     short(ASK_STEPS.many, told(countWord(steps.length)), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
-    ...steps
-      .slice(1)
-      .map((step, i) =>
-        short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step), stepAfter(steps, i)), heldOut(i + 1)),
-      ),
+    ...steps.slice(1).map((step, i) => ({
+      ...short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step), stepAfter(steps, i)), heldOut(i + 1)),
+      seen: listSteps(steps),
+    })),
   ];
 }

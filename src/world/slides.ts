@@ -8,6 +8,7 @@ import {
   ASK_FILM,
   a,
   COLOURS,
+  capital,
   countWord,
   inOrder,
   isLetters,
@@ -181,6 +182,7 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
   const last = things.length - 1;
   /** All are told, in their order: where to stop would be harder to say than what to say. */
   const told = (conclusion: string, ...why: string[]) => so([...inOrder(things), ...why], conclusion);
+  const seen = capital(inOrder(things).join(", "));
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter((thing) => !isHeldOut(thing))
     .map(a);
@@ -198,8 +200,8 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
       const before = things[i] as Thing;
       const both = [before, thing];
       return [
-        order(ASK_FILM.after(before), told(a(thing), thingAfter(things, i)), both),
-        order(ASK_FILM.before(thing), told(a(before), placeBefore(i + 1)), both),
+        { ...order(ASK_FILM.after(before), told(a(thing), thingAfter(things, i)), both), seen },
+        { ...order(ASK_FILM.before(thing), told(a(before), placeBefore(i + 1)), both), seen },
       ];
     }),
     ...things.flatMap((thing, i) => {
