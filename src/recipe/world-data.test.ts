@@ -47,6 +47,23 @@ describe("a training set of the world", () => {
       expect(labels.filter((label) => label !== IGNORED).length).toBeLessThan(prompt.length);
     }
   });
+
+  it("tells what would be seen, and not what follows from it", async () => {
+    const told = datasetOf({ world: { split: "train", kinds: { steps: 1, order: 1 } }, told: true });
+    let following = 0;
+    for (let index = 0; index < told.length; index++) {
+      const { prompt } = await told.example(index);
+      for (const turn of tokenizer.decode(prompt.map(Number)).split("user\n").slice(1)) {
+        const [, seen = "", why] =
+          /^(.*)\. What .*\nassistant\n.*, ((?:after|before) .*), so /.exec(turn) ?? [];
+        if (why === undefined) continue;
+        expect(seen).not.toMatch(/after|before/);
+        expect(turn).toContain(`assistant\n${seen}, ${why}`);
+        following++;
+      }
+    }
+    expect(following).toBeGreaterThan(3);
+  });
 });
 
 const datasetOf = (options: Pick<WorldDataOptions, "world" | "told">): Dataset =>

@@ -74,8 +74,8 @@ function shownConversation(
 
 function toldConversation(id: string, turns: readonly WorldTurn[]): Conversation {
   const reasoned = turns.filter(({ answer }) => reasonsOf(answer) !== answer);
-  const messages = (reasoned.length > 0 ? reasoned : turns).flatMap(({ question, answer }) => [
-    userMessage([{ text: `${reasonsOf(answer)}. ${question}` }]),
+  const messages = (reasoned.length > 0 ? reasoned : turns).flatMap(({ question, answer, seen }) => [
+    userMessage([{ text: `${seen ?? reasonsOf(answer)}. ${question}` }]),
     answerMessage(answer),
   ]);
   return { id, messages, visuals: [] };

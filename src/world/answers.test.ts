@@ -256,7 +256,7 @@ describe("reasons", () => {
       for (const { question, answer } of turns) {
         const claims = answer.includes(", so ") ? answer.replace(/, so .*/, "").split(", ") : [];
         for (const [i, said] of claims.entries()) {
-          if (/^view /i.test(said)) continue;
+          if (/^(view|after|before) /i.test(said)) continue;
           const claim = i === 0 ? said.charAt(0).toLowerCase() + said.slice(1) : said;
           const told = CLAIMS.flatMap(([pattern, oracle]) => {
             const match = new RegExp(`^${pattern}$`).exec(claim);
@@ -296,16 +296,39 @@ describe("reasons", () => {
     }
   });
 
-  it("are the steps up to the one that is asked about", () => {
+  it("are the thing asked about and the one behind it, or the places of it and of the one before", () => {
+    let told = 0;
+    for (let seed = 0; seed < 100; seed++) {
+      const { scenery, turns } = composeSample(seed, { split: "train", kinds: { order: 1 } });
+      const shown = sequence(scenery);
+      for (const { question, answer } of turns) {
+        const [, side, name = ""] = /(right after|follows|right before) the (.*)\?/.exec(question) ?? [];
+        if (side === undefined) continue;
+        const at = shown.findIndex((thing) => thing.endsWith(name));
+        const why =
+          side === "right before"
+            ? `before the ${ORDINALS[at]} comes the ${ORDINALS[at - 1]}`
+            : `after ${shown[at]}, ${ORDINALS[at + 1]} ${shown[at + 1]}`;
+        expect({ seed, answer }).toEqual({ seed, answer: expect.stringContaining(`, ${why}, so `) });
+        told++;
+      }
+    }
+    expect(told).toBeGreaterThan(50);
+  });
+
+  it("are all steps, also where one of them is asked about", () => {
     for (let seed = 0; seed < 100; seed++) {
       const { turns } = composeSample(seed, { split: "train", kinds: { steps: 1 } });
       const whole = turns.find(({ answer }) => answer.startsWith("To "))?.answer.replace(/^.*?: /, "") ?? "";
       for (const { question, answer } of turns.filter(({ answer }) => answer.includes(", so "))) {
-        const [, steps = "", end = ""] = /^(.*), so (.*)\.$/.exec(answer) ?? [];
-        if (whole) expect({ seed, told: whole.startsWith(steps) }).toEqual({ seed, told: true });
+        const [, steps = "", known, next, end = ""] =
+          /^(.*?)(?:, after (\w+ \w+) (\d\. \w+ \w+))?, so (.*)\.$/.exec(answer) ?? [];
+        if (whole) expect({ seed, steps }).toEqual({ seed, steps: whole });
         const after = /right after "(.*)"/.exec(question)?.[1];
-        if (after) expect(steps.replace(/\d\. /g, "").endsWith(`${after} ${end}`)).toBe(true);
-        else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
+        if (after) {
+          expect([known, next?.slice(3)]).toEqual([after, end]);
+          expect(steps).toContain(`${after} ${next}`);
+        } else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
       }
     }
   });

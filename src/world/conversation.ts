@@ -9,8 +9,12 @@ export interface Candidate {
   /** Phrasings of the question, alike in meaning. */
   ask: readonly string[];
   answer: string;
+  /** Of its reasons those that are seen, where others follow from them. */
+  seen?: string;
   /** Whether it is about a combination that training never sees. */
   heldOut: boolean;
+  /** What it is about, where those of its kind are drawn by that and not by what they come to. */
+  topic?: string;
   /** Whether the picture is there for this question above all: it is asked first, mostly. */
   main?: boolean;
 }
@@ -51,13 +55,22 @@ export function converse(
       ),
     );
   }
-  return chosen.map((c) => ({ kind: c.kind, question: dice.pick(c.ask), answer: c.answer }));
+  return chosen.map(({ kind, ask, answer, seen }) => ({
+    kind,
+    question: dice.pick(ask),
+    answer,
+    ...(seen !== undefined && { seen }),
+  }));
 }
 
-/** One of them, each conclusion as likely as the others: or "one" would answer most questions that begin "How many". */
+/**
+ * One of them, each topic or conclusion as likely as the others: or "one" would answer most questions that begin
+ * "How many", and few choices would be about words.
+ */
 function balanced(dice: Dice, candidates: readonly Candidate[]): Candidate {
-  const conclusion = dice.pick([...new Set(candidates.map((c) => conclusionOf(c.answer)))]);
-  return dice.pick(candidates.filter((c) => conclusionOf(c.answer) === conclusion));
+  const group = ({ topic, answer }: Candidate) => topic ?? conclusionOf(answer);
+  const chosen = dice.pick([...new Set(candidates.map(group))]);
+  return dice.pick(candidates.filter((c) => group(c) === chosen));
 }
 
 /** Of the questions with lettered options: what they are about, and the kind that asks for reasons. */
@@ -70,12 +83,13 @@ export interface ChoiceOf {
   /** Why it is the right one. */
   reason: string;
   heldOut: boolean;
+  topic?: string;
 }
 
 /** A choice of one of four, with its reason, and one of which the letter alone is asked. */
 export function choicesOf(
   dice: Dice,
-  { kind, questions, right, wrong, reason, heldOut }: ChoiceOf,
+  { kind, questions, right, wrong, reason, ...about }: ChoiceOf,
 ): Candidate[] {
   const others = dice.some(
     wrong.filter((option) => option !== right),
@@ -84,7 +98,7 @@ export function choicesOf(
   const options = dice.shuffled([right, ...others]);
   const letter = letterOf(options.indexOf(right));
   return [
-    { kind, ask: questions.map((q) => lettered(q, options)), answer: so([reason], letter), heldOut },
-    { kind: "letter", ask: questions.map((q) => choicePrompt(q, options)), answer: letter, heldOut },
+    { kind, ask: questions.map((q) => lettered(q, options)), answer: so([reason], letter), ...about },
+    { kind: "letter", ask: questions.map((q) => choicePrompt(q, options)), answer: letter, ...about },
   ];
 }

@@ -122,7 +122,7 @@ export interface Step {
 // ------------------------------------------------------------------------------------------------- phrases
 
 export const article = (noun: string) => (/^[aeiou]/.test(noun) ? "an" : "a");
-const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 const plural = (shape: string) => (shape === "fish" ? "fish" : shape === "cross" ? "crosses" : `${shape}s`);
 
 /** Whether a text is neither a word nor a number. */
@@ -241,6 +241,14 @@ export const summariseMotions = (
 export const inOrder = (things: readonly Thing[]): string[] =>
   things.map((thing, i) => `${ordinal(i)} ${a(thing)}`);
 
+/** "after a red star, second the word MAP": what follows in their order can be read on from there. */
+export const thingAfter = (things: readonly Thing[], index: number): string =>
+  `after ${a(things[index] as Thing)}, ${inOrder(things)[index + 1]}`;
+
+/** "before the third comes the second" */
+export const placeBefore = (index: number): string =>
+  `before the ${ordinal(index)} comes the ${ordinal(index - 1)}`;
+
 /** "First a red star, second a blue circle and third the word MAP." */
 export const summariseOrder = (things: readonly Thing[]): string => capital(`${list(inOrder(things))}.`);
 
@@ -255,9 +263,14 @@ export const ASK_STEPS = {
   after: (step: Step) => [`What do you do right after "${tellStep(step)}"?`],
 };
 
+const numbered = (step: Step, index: number): string => `${index + 1}. ${tellStep(step)}`;
+
 /** "1. open Mail 2. click Camera 3. type Search" */
-export const listSteps = (steps: readonly Step[]): string =>
-  steps.map((step, i) => `${i + 1}. ${tellStep(step)}`).join(" ");
+export const listSteps = (steps: readonly Step[]): string => steps.map(numbered).join(" ");
+
+/** "after open Mail 2. click Camera": what follows in the list can be read on from there. */
+export const stepAfter = (steps: readonly Step[], index: number): string =>
+  `after ${tellStep(steps[index] as Step)} ${numbered(steps[index + 1] as Step, index + 1)}`;
 
 /** "To send a photo: 1. open Mail 2. click Camera 3. type Search" */
 export const tellSteps = (goal: string, steps: readonly Step[]): string => `To ${goal}: ${listSteps(steps)}`;

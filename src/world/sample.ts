@@ -27,6 +27,8 @@ export interface WorldTurn {
   kind: Kind;
   question: string;
   answer: string;
+  /** Of the answer's reasons those that are seen, where others follow from them. */
+  seen?: string;
 }
 
 /** Pictures with the times at which they are shown; an image has one. */

@@ -8,16 +8,19 @@ import {
   ASK_FILM,
   a,
   COLOURS,
+  capital,
   countWord,
   inOrder,
   isLetters,
   NUMBERS,
   ordinal,
+  placeBefore,
   SHAPES,
   so,
   summariseOrder,
   type Thing,
   the,
+  thingAfter,
   WORDS,
 } from "./language.ts";
 import { capitalsFor } from "./lettering.ts";
@@ -177,8 +180,9 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
     heldOut: about.some(isHeldOut),
   });
   const last = things.length - 1;
-  /** Up to one of them all are told, in their order. */
-  const upTo = (index: number, conclusion: string) => so(inOrder(things.slice(0, index + 1)), conclusion);
+  /** All are told, in their order: where to stop would be harder to say than what to say. */
+  const told = (conclusion: string, ...why: string[]) => so([...inOrder(things), ...why], conclusion);
+  const seen = capital(inOrder(things).join(", "));
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter((thing) => !isHeldOut(thing))
     .map(a);
@@ -189,15 +193,15 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
       answer: summariseOrder(things),
       heldOut: things.some(isHeldOut),
     },
-    order(ASK_FILM.last, upTo(last, a(things[last] as Thing)), things.slice(last)),
-    order(ASK_FILM.many, upTo(last, countWord(things.length)), []),
+    order(ASK_FILM.last, told(a(things[last] as Thing)), things.slice(last)),
+    order(ASK_FILM.many, told(countWord(things.length)), []),
     ...things.map((thing, i) => order(ASK_FILM.place(i), a(thing), [thing])),
     ...things.slice(1).flatMap((thing, i) => {
       const before = things[i] as Thing;
       const both = [before, thing];
       return [
-        order(ASK_FILM.after(before), upTo(i + 1, a(thing)), both),
-        order(ASK_FILM.before(thing), upTo(i + 1, a(before)), both),
+        { ...order(ASK_FILM.after(before), told(a(thing), thingAfter(things, i)), both), seen },
+        { ...order(ASK_FILM.before(thing), told(a(before), placeBefore(i + 1)), both), seen },
       ];
     }),
     ...things.flatMap((thing, i) => {

@@ -171,16 +171,18 @@ function reading({ texts }: Still): Candidate[] {
 
 function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[] {
   const choice = (
+    topic: string,
     questions: readonly string[],
     right: string,
     wrong: readonly string[],
     reason: string,
     heldOut: boolean,
-  ) => choicesOf(dice, { kind: "choice", questions, right, wrong, reason, heldOut });
+  ) => choicesOf(dice, { kind: "choice", topic, questions, right, wrong, reason, heldOut });
   const colours = COLOURS.filter((colour) => visibleOn(background, colour));
   return [
     ...onlyOne(objects, "shape").flatMap((o) =>
       choice(
+        "colour",
         ASK_IMAGE.colourOf(o.shape),
         o.colour,
         colours.filter((c) => !heldOutObject(c, o.shape)),
@@ -190,6 +192,7 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
     ),
     ...onlyOne(objects, "colour").flatMap((o) =>
       choice(
+        "shape",
         ASK_IMAGE.shapeOf(o.colour),
         o.shape,
         SHAPES.filter((s) => !heldOutObject(o.colour, s)),
@@ -198,10 +201,11 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
       ),
     ),
     ...distinct(objects).flatMap((o) =>
-      choice(ASK_IMAGE.zoneOf(o), o.zone, ZONES.flat(), `${the(o)} is ${at(o.zone)}`, isHeldOut(o)),
+      choice("zone", ASK_IMAGE.zoneOf(o), o.zone, ZONES.flat(), `${the(o)} is ${at(o.zone)}`, isHeldOut(o)),
     ),
     ...(objects.length > 0
       ? choice(
+          "count",
           ASK_IMAGE.count,
           countWord(objects.length),
           [1, 2, 3, 4, 5].map(countWord),
@@ -214,6 +218,7 @@ function choosing(dice: Dice, { background, objects, texts }: Still): Candidate[
       const number = /\d/.test(text);
       const pool = (number ? NUMBERS : WORDS).filter((other) => !heldOutText(other, place));
       return choice(
+        "text",
         number ? ASK_IMAGE.number : ASK_IMAGE.word,
         text,
         pool,
