@@ -127,7 +127,12 @@ async function plan(recipe: Recipe, options: TrainOptions, shell: Shell): Promis
   const { stagesUntil } = await import("../recipe/recipe.ts");
   const { planTable } = await import("./train-table.ts");
   const machines = await machinesOf(options);
-  const planned = await planRecipe(recipe, stagesUntil(recipe, options.stage), machines, resolver(shell));
+  const line = new StatusLine(shell.io.stderr, shell.isWatched);
+  const stages = stagesUntil(recipe, options.stage);
+  const onStage = ({ name }: Stage) => line.show(`looking at examples of stage ${name}`, true);
+  const planned = await planRecipe(recipe, stages, machines, resolver(shell), onStage).finally(() =>
+    line.clear(),
+  );
   if (shell.json) shell.printJson(planned);
   else shell.print(`${planTable(planned)}\n`);
 }
@@ -165,6 +170,7 @@ async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Sh
       onStage: async (stage) => {
         line.show(`opening the data of stage ${stage.name}`, true);
         if (isPlanned) return;
+        line.show("looking at examples of what follows", true);
         isPlanned = true;
         plan = await planAhead(recipe, options, stage, shell).catch((error) => {
           if (!(error instanceof OryxError)) throw error;

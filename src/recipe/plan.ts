@@ -34,8 +34,9 @@ export interface Skips {
 
 /** Examples of a stage that are made to find out what one takes on average: the world draws them quickly. */
 const SAMPLES = { world: 24, records: 8 } as const;
-/** Of each source at least. */
+/** Of each source at least; long films of one length are alike, and take seconds to draw. */
 const LEAST_SAMPLES = 4;
+const OF_LONG_FILMS = 1;
 
 /**
  * Reckons what each stage takes. Of records with a count and an estimate nothing is read. Without a count they are
@@ -48,10 +49,12 @@ export async function planRecipe(
   stages: readonly Stage[],
   machines: Machines,
   resolve: ResolveModel,
+  onStage: (stage: Stage) => void = () => {},
 ): Promise<Plan> {
   const estimates: StageEstimate[] = [];
   const skips: Skips[] = [];
   for (const stage of stages) {
+    onStage(stage);
     const model = await readModelConfig(recipe, modelOf(recipe, stage));
     const { examples, example, ...found } = await costOfStage(recipe, stage, resolve);
     skips.push(...found.skips);
@@ -75,7 +78,9 @@ async function costOfStage(recipe: Recipe, stage: Stage, resolve: ResolveModel) 
     const isSampled =
       source.from === "world" || (source.estimate === undefined && (await isThere(recipe, source)));
     const one = { ...stage, data: [source] };
-    const samples = Math.max(LEAST_SAMPLES, Math.ceil(SAMPLES[source.from] / stage.data.length));
+    const isLong = source.from === "world" && source.needle?.frames !== undefined;
+    const several = Math.max(LEAST_SAMPLES, Math.ceil(SAMPLES[source.from] / stage.data.length));
+    const samples = isLong ? OF_LONG_FILMS : several;
     costs.push(
       isSampled
         ? await sampledCost(recipe, one, samples, resolve)
