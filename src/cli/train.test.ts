@@ -109,6 +109,11 @@ describe("oryx train", () => {
     expect((await weights("stopped")).equals(await weights("whole"))).toBe(true);
   });
 
+  it("tells the time left of one stage once", async () => {
+    const { err } = await run([root, ...out("one"), "--stage", "one", "--no-samples"]);
+    expect(err).toMatch(/^stage one · step 3 of 3 · loss .* · 0 s left · /m);
+  });
+
   it("stops behind a stage, and exports what is there so far", async () => {
     const stopped = await run([root, ...out("staged"), "--stage", "one", "--no-samples", "--json"]);
     expect(JSON.parse(stopped.out)).toMatchObject({ done: true, model: null, step: 3, stage: "one" });

@@ -162,25 +162,19 @@ async function run(recipe: Recipe, out: string, options: TrainOptions, shell: Sh
   let told = "";
   try {
     const { secondsLeftOf } = await import("../recipe/plan.ts");
-    const { skipLine } = await import("./train-table.ts");
     let plan: Plan | undefined;
-    let isPlanned = false;
+    let planned: Promise<Plan | undefined> | undefined;
     const outcome = await runRecipe(recipe, {
       ...runOptions(out, options, shell),
       onStage: async (stage) => {
+        if (planned === undefined) line.show("looking at examples of what follows", true);
+        planned ??= planAhead(recipe, options, stage, shell, say);
+        plan = await planned;
         line.show(`opening the data of stage ${stage.name}`, true);
-        if (isPlanned) return;
-        line.show("looking at examples of what follows", true);
-        isPlanned = true;
-        plan = await planAhead(recipe, options, stage, shell).catch((error) => {
-          if (!(error instanceof OryxError)) throw error;
-          say(`note: what follows could not be planned: ${error.message}`);
-          return undefined;
-        });
-        for (const skips of plan?.skips ?? []) say(`note: ${skipLine(skips)}`);
       },
       onProgress: (progress) => {
-        told = progressLine(progress, plan && secondsLeftOf(plan, progress));
+        const allS = plan && plan.stages.length > 1 ? secondsLeftOf(plan, progress) : undefined;
+        told = progressLine(progress, allS);
         line.show(told);
       },
       onNote: say,
@@ -237,17 +231,31 @@ function resolver(shell: Shell): (where: string) => Promise<string> {
   return (where) => resolveModel(where, hubSettings(shell.io.env));
 }
 
-/** What the stages from one on take, to tell when all will be done, and which examples will be skipped. */
-async function planAhead(recipe: Recipe, options: TrainOptions, present: Stage, shell: Shell): Promise<Plan> {
+/**
+ * What the stages from one on take, to tell when all will be done. Says which examples will be skipped. Nothing where it
+ * cannot be known, which is said too: that is no reason not to train.
+ */
+async function planAhead(
+  recipe: Recipe,
+  options: TrainOptions,
+  present: Stage,
+  shell: Shell,
+  say: (text: string) => void,
+): Promise<Plan | undefined> {
   const { planRecipe } = await import("../recipe/plan.ts");
   const { stagesUntil } = await import("../recipe/recipe.ts");
+  const { skipLine } = await import("./train-table.ts");
   const stages = stagesUntil(recipe, options.stage);
-  return planRecipe(
-    recipe,
-    stages.slice(stages.indexOf(present)),
-    await machinesOf(options),
-    resolver(shell),
-  );
+  const ahead = stages.slice(stages.indexOf(present));
+  try {
+    const plan = await planRecipe(recipe, ahead, await machinesOf(options), resolver(shell));
+    for (const skips of plan.skips) say(`note: ${skipLine(skips)}`);
+    return plan;
+  } catch (error) {
+    if (!(error instanceof OryxError)) throw error;
+    say(`note: what follows could not be planned: ${error.message}`);
+    return undefined;
+  }
 }
 
 /** "stage 1b · step 120 of 1,000 · loss 1.234 · 12 min 3 s left, in all 1 h 5 min · 2,345 tokens/s · 61 GFLOP/s" */

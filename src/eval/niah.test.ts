@@ -7,7 +7,7 @@ import { argmax } from "../engine/sampler.ts";
 import type { RgbImage } from "../media/media.ts";
 import { type OpenModel, openModel } from "../node/open.ts";
 import { Oryx } from "../node/oryx.ts";
-import { type NiahProgress, type NiahRequest, planNiah, runNiah } from "./niah.ts";
+import { planNiah, runNiah } from "./niah.ts";
 import { Asker } from "./niah-ask.ts";
 import { encodeFrames, encodePool, markRow } from "./niah-features.ts";
 import { outlined, pngOf } from "./niah-figure.ts";
@@ -15,7 +15,8 @@ import { NIAH_FILES, writeNiah } from "./niah-files.ts";
 import { asFrame, filmHaystack, worldHaystack } from "./niah-film.ts";
 import { layout, sharedFrames } from "./niah-layout.ts";
 import { type NiahModel, niahModel, promptOf, shapeOf } from "./niah-model.ts";
-import { folderNeedles, worldNeedle } from "./niah-needles.ts";
+import { worldNeedle } from "./niah-needles.ts";
+import type { NiahProgress, NiahRequest } from "./niah-request.ts";
 import { type NiahResult, resultOf } from "./niah-result.ts";
 import { tasksOf } from "./niah-tasks.ts";
 import { png } from "./pictures.ts";
@@ -289,15 +290,6 @@ describe("a needle test", () => {
     expect([isSame(0, 2), isSame(1, 3), isSame(0, 1)]).toEqual([true, true, false]); // the second film begins at 15
   });
 
-  it("knows a card by what is asked about it, whatever its seed is", () => {
-    const { id, questions } = worldNeedle(7, CARD);
-    const other = worldNeedle(7, { ...CARD, variant: "two" });
-    expect(id).toMatch(/^card-7@[0-9a-f]{12}$/);
-    expect(worldNeedle(7, CARD).id).toBe(id);
-    expect(other.questions).not.toEqual(questions);
-    expect(other.id).not.toBe(id);
-  });
-
   it("draws ten cards for each cell where nobody says how many", async () => {
     const few = { frames: [12], depths: [0], baselines: [] };
     expect((await planNiah(request("ten", { count: undefined }, few))).runs).toBe(10);
@@ -320,34 +312,6 @@ describe("a needle test", () => {
     await expect(asked(4)).rejects.toMatchObject({
       code: "bad_option",
       message: expect.stringMatching(/has 3 needles, and 4 are asked for/),
-    });
-  });
-
-  it.each([
-    ["[]", /lacks/],
-    ["{", /JSON/],
-    ['{"image":"image.png","question":"?"}', /lacks/],
-    ['{"image":"image.png","question":"?","answer":" "}', /lacks/],
-    ['{"image":"../image.png","question":"?","answer":"x"}', /not in the folder/],
-    ['{"image":"image.png","question":"?","answer":"x","distractors":[]}', /0 distractors/],
-  ])("refuses needles such as %s", async (text, problem) => {
-    const bad = await mkdtemp(join(dir, "bad-"));
-    await writeFile(join(bad, "x.json"), text);
-    const reading = folderNeedles(bad, { distractors: text.includes("distractors") ? 1 : 0 });
-    await expect(reading).rejects.toMatchObject({
-      code: "questions_invalid",
-      message: expect.stringMatching(problem),
-    });
-  });
-
-  it("says when needles or their images are missing", async () => {
-    const bad = await mkdtemp(join(dir, "bad-"));
-    const read = () => folderNeedles(bad, { distractors: 0 });
-    await expect(read()).rejects.toMatchObject({ code: "questions_invalid" });
-    await writeFile(join(bad, "x.json"), '{"image":"no.png","question":"?","answer":"x"}');
-    await expect(read()).rejects.toMatchObject({ code: "media_missing" });
-    await expect(folderNeedles(join(bad, "no"), { distractors: 0 })).rejects.toMatchObject({
-      code: "media_missing",
     });
   });
 

@@ -1,12 +1,9 @@
-import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { OryxError, throwIfAborted } from "../core/errors.ts";
-import { LIMITS } from "../core/limits.ts";
+import { throwIfAborted } from "../core/errors.ts";
 import type { Size } from "../core/size.ts";
 import { encodeSeconds } from "../engine/speed.ts";
 import { makeFolder, onDisk } from "../files/disk.ts";
 import { withLock } from "../files/lock.ts";
-import { MOST_DISTRACTORS, type NeedleVariant } from "../world/needle-film.ts";
 import { score } from "../world/score.ts";
 import { Asker } from "./niah-ask.ts";
 import { encodeFrames, encodePool, type FramePool } from "./niah-features.ts";
@@ -24,59 +21,19 @@ import {
   type Pace,
   planOf,
 } from "./niah-plan.ts";
+import {
+  checkRequest,
+  DRAWN_NEEDLES,
+  fingerprintOf,
+  type NiahRequest,
+  type NiahSource,
+  settingsOf,
+} from "./niah-request.ts";
 import { type NiahResult, resultOf } from "./niah-result.ts";
 import { framesOf, lengthOf, type NiahOptions, type Subject, type Task, tasksOf } from "./niah-tasks.ts";
 import { NIAH_MOST } from "./seeds.ts";
 
 /** A needle in a haystack: how often a model finds a picture in a long film, by the film's length and the picture's place. */
-
-/** Where films and needles come from. */
-export interface NiahSource {
-  /** Video files; none: every needle has a film of its own from the miniature world. */
-  films: readonly string[];
-  /** Folder of needles; undefined: cards of the miniature world. */
-  needles?: string | undefined;
-  /** Needles for each cell; default: {@link DRAWN_NEEDLES} cards, or all of the folder. */
-  count?: number | undefined;
-  /** Another number draws other films and cards. */
-  seed: number;
-  variant: NeedleVariant;
-  distractors: number;
-  /** Cards show only what training never sees together. */
-  heldOut: boolean;
-}
-
-/** Cards that are hidden, one at a time, where nobody says how many. */
-const DRAWN_NEEDLES = 10;
-
-/** What is done before there is a plan: films and needles are opened and read, then speed is measured. */
-export type NiahPreparation = "films" | "speed";
-
-/** What a test does now. */
-export interface NiahProgress {
-  stage: "encode" | "ask";
-  /** Frames or runs of the film. */
-  done: number;
-  total: number;
-  /** Seconds of all that is left, by what it has taken so far. */
-  leftS: number;
-}
-
-export interface NiahRequest {
-  /** The model, and perhaps another one to compare it with. */
-  models: readonly [NiahModel, NiahModel?];
-  source: NiahSource;
-  options: NiahOptions;
-  /** Where answers are kept as they come, and what is found is written. */
-  out: string;
-  /** Names the versions of all that computes; answers of others are not gone on from. */
-  software: string;
-  signal?: AbortSignal | undefined;
-  onPreparation?: ((preparation: NiahPreparation) => void) | undefined;
-  /** Told before the work. */
-  onPlan?: ((plan: NiahPlan) => void) | undefined;
-  onProgress?: ((progress: NiahProgress) => void) | undefined;
-}
 
 /** What was found, and what it took. */
 export interface NiahOutcome {
@@ -97,7 +54,7 @@ export async function runNiah(
   use: (outcome: NiahOutcome, subjects: readonly Subject[]) => Promise<void>,
 ): Promise<NiahOutcome> {
   const { out } = request;
-  checkOptions(request);
+  checkRequest(request);
   await onDisk(`make ${out}`, () => makeFolder(out));
   const held = "another test is writing here";
   return withLock(join(out, "niah.lock"), { held, signal: request.signal }, () =>
@@ -111,7 +68,7 @@ export async function runNiah(
 
 /** What there is left to do; writes nothing. @throws as {@link runNiah} */
 export async function planNiah(request: NiahRequest): Promise<NiahPlan> {
-  checkOptions(request);
+  checkRequest(request);
   return withTasks(request, async ({ plan }) => plan);
 }
 
@@ -326,84 +283,3 @@ const cardsFor = (source: NiahSource, size: Size): Needle[] =>
 
 const cardSeeds = ({ seed, count = DRAWN_NEEDLES }: NiahSource): number[] =>
   Array.from({ length: count }, (_, i) => firstSeed(seed) + i);
-
-// ------------------------------------------------------------------------------------------------- options
-
-function checkOptions({ models, source, options }: NiahRequest): void {
-  const { count = DRAWN_NEEDLES } = source;
-  const { frames, depths, baselines, baselineFrames, maxTokens } = options;
-  const whole = (value: number, most: number, least = 1) =>
-    Number.isInteger(value) && value >= least && value <= most;
-  const unique = new Set(frames).size === frames.length && new Set(depths).size === depths.length;
-  const frameLimit = LIMITS.framesPerVideo;
-  const mostDistractors = source.needles === undefined ? MOST_DISTRACTORS : NIAH_MOST.distractors;
-  const faults: [boolean, string, string][] = [
-    [frames.length === 0 || depths.length === 0, "the grid is empty", "give frames and depths"],
-    [!unique, "a number of frames or a depth is there twice", "give each once"],
-    [
-      !frames.every((n) => whole(n, frameLimit)),
-      `frames are ${frames}`,
-      `give whole numbers up to ${frameLimit}`,
-    ],
-    [!depths.every((d) => d >= 0 && d <= 1), `depths are ${depths}`, "give numbers from 0 to 1"],
-    [
-      frames.length * depths.length > NIAH_MOST.cells,
-      "the grid is too large",
-      `give ${NIAH_MOST.cells} cells at most`,
-    ],
-    [!whole(count, NIAH_MOST.count), `${count} needles`, `give 1 to ${NIAH_MOST.count}`],
-    [!whole(source.seed, NIAH_MOST.seed, 0), `the seed is ${source.seed}`, `give 0 to ${NIAH_MOST.seed}`],
-    [
-      !whole(source.distractors, mostDistractors, 0),
-      `${source.distractors} distractors`,
-      `give up to ${mostDistractors}`,
-    ],
-    [
-      !whole(baselineFrames, frameLimit),
-      `the baseline has ${baselineFrames} frames`,
-      `give 1 to ${frameLimit}`,
-    ],
-    [!whole(maxTokens, LIMITS.maxPositions), `${maxTokens} tokens`, "give a whole number from 1"],
-    [
-      source.needles !== undefined && source.films.length > 0 && source.heldOut,
-      "held-out combinations with films and needles of one's own",
-      "leave --held-out away: nothing is drawn",
-    ],
-    [
-      source.needles !== undefined && source.variant !== "single",
-      `the variant ${source.variant} with needles of a folder`,
-      "let the folder's questions say what is asked",
-    ],
-    [
-      baselines.includes("other") !== (models[1] !== undefined),
-      "the baseline `other` without its model",
-      "give both or none",
-    ],
-  ];
-  for (const [isFault, problem, remedy] of faults)
-    if (isFault) throw new OryxError("bad_option", problem, remedy);
-}
-
-/** All that answers depend on, but for which cells and needles there are. */
-function settingsOf({ models, source, options, software }: NiahRequest, subjects: readonly Subject[]) {
-  const { films, needles, seed, variant, distractors, heldOut } = source;
-  const isDrawn = films.length === 0 && needles === undefined;
-  const isGiven = films.length > 0 && needles !== undefined; // nothing is drawn that a seed would decide
-  return {
-    model: models[0].hash,
-    baselineModel: models[1]?.hash ?? null,
-    software,
-    haystack: isDrawn ? "a film of its own for each needle" : (subjects[0]?.haystack.id ?? null),
-    needles: needles === undefined ? "cards" : "folder",
-    seed: isGiven ? null : seed,
-    variant,
-    distractors,
-    heldOut,
-    compress: options.compress ?? null,
-    baselineFrames: options.baselineFrames,
-    maxTokens: options.maxTokens,
-  };
-}
-
-const fingerprintOf = (settings: object): string =>
-  createHash("sha256").update(JSON.stringify(settings)).digest("hex");

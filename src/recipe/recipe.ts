@@ -143,9 +143,12 @@ export function fingerprintOf(
 ): string {
   const past = stages.slice(0, until + 1).map(({ about: _, microTokens: __, ...stage }) => stage);
   const used = [...new Set(past.map(({ model }) => model as string))].map((name) => [name, models[name]]);
-  const facts = JSON.stringify({ recipe, seed, models: used, past, config, files });
-  return createHash("sha256").update(facts).digest("hex").slice(0, 32);
+  return hashOf(JSON.stringify({ recipe, seed, models: used, past, config, files }));
 }
+
+/** Tells what a run depends on from others. */
+export const hashOf = (data: string | Uint8Array): string =>
+  createHash("sha256").update(data).digest("hex").slice(0, 32);
 
 /** Bytes of each file of records that a stage learns from; 0 where there is none. */
 export const recordBytes = async (recipe: Recipe, stage: Stage): Promise<number[]> =>

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
@@ -18,6 +17,7 @@ import { DATA_THREAD, openStageData, type StageDataSpec, stageDataSpec } from ".
 import { requireMemory } from "./estimate.ts";
 import {
   fingerprintOf,
+  hashOf,
   layersPassed,
   modelOf,
   type Recipe,
@@ -362,9 +362,6 @@ class Run {
     return tokenizerDirOf(this.#recipe, modelOf(this.#recipe, stage), this.#options.resolve);
   }
 }
-
-const hashOf = (data: string | Uint8Array): string =>
-  createHash("sha256").update(data).digest("hex").slice(0, 32);
 
 /** Where a run begins. */
 const nothing = (): RunState => ({
