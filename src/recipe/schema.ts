@@ -41,11 +41,12 @@ const worldData = z
         letters: z.number().min(0).max(1).optional(),
       })
       .optional(),
-    /** Of long films: how many frames each has, and how many cards. Default: drawn at random. */
+    /** Of long films: how many frames each has, how many cards, or a card with an object; see the world's `LongFilm`. */
     needle: z
       .strictObject({
         frames: z.int().min(LONG_FRAMES.least).max(LONG_FRAMES.most).optional(),
         cards: upTo(MOST_CARDS).optional(),
+        object: z.boolean().optional(),
       })
       .optional(),
     /** Whether nothing is shown, and each question comes with the reasons of its answer: only to conclude is learnt. */
@@ -60,6 +61,10 @@ const worldData = z
   .refine(({ easy, needle }) => easy === undefined || needle?.cards === undefined, {
     path: ["needle", "cards"],
     message: "do not fit into an easy film: leave easy out",
+  })
+  .refine(({ needle }) => !needle?.object || needle.cards === undefined, {
+    path: ["needle", "cards"],
+    message: "have texts, and the card is to show an object: give one of the two",
   });
 
 const recordsData = z.strictObject({

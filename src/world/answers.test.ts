@@ -256,7 +256,7 @@ describe("reasons", () => {
       for (const { question, answer } of turns) {
         const claims = answer.includes(", so ") ? answer.replace(/, so .*/, "").split(", ") : [];
         for (const [i, said] of claims.entries()) {
-          if (/^(view|after|before) /i.test(said)) continue;
+          if (/^view | before /i.test(said)) continue;
           const claim = i === 0 ? said.charAt(0).toLowerCase() + said.slice(1) : said;
           const told = CLAIMS.flatMap(([pattern, oracle]) => {
             const match = new RegExp(`^${pattern}$`).exec(claim);
@@ -296,7 +296,7 @@ describe("reasons", () => {
     }
   });
 
-  it("are the thing asked about and the one behind it, or the places of it and of the one before", () => {
+  it("are what is shown up to the thing asked about, and the one behind it where that is asked", () => {
     let told = 0;
     for (let seed = 0; seed < 100; seed++) {
       const { scenery, turns } = composeSample(seed, { split: "train", kinds: { order: 1 } });
@@ -305,32 +305,38 @@ describe("reasons", () => {
         const [, side, name = ""] = /(right after|follows|right before) the (.*)\?/.exec(question) ?? [];
         if (side === undefined) continue;
         const at = shown.findIndex((thing) => thing.endsWith(name));
-        const why =
+        const upTo = shown.slice(0, at + 1).map((thing, i) => `${ORDINALS[i]} ${thing}`);
+        const right =
           side === "right before"
-            ? `before the ${ORDINALS[at]} comes the ${ORDINALS[at - 1]}`
-            : `after ${shown[at]}, ${ORDINALS[at + 1]} ${shown[at + 1]}`;
-        expect({ seed, answer }).toEqual({ seed, answer: expect.stringContaining(`, ${why}, so `) });
+            ? `${upTo.join(", ")}, so ${shown[at - 1]}.`
+            : `${upTo.join(", ")} before ${shown[at + 1]}, so ${shown[at + 1]}.`;
+        expect({ seed, answer: answer.toLowerCase() }).toEqual({ seed, answer: right.toLowerCase() });
         told++;
       }
     }
     expect(told).toBeGreaterThan(50);
   });
 
-  it("are all steps, also where one of them is asked about", () => {
-    for (let seed = 0; seed < 100; seed++) {
+  it("are all steps where they are counted, and those up to the one asked about", () => {
+    let told = 0;
+    for (let seed = 0; seed < 200; seed++) {
       const { turns } = composeSample(seed, { split: "train", kinds: { steps: 1 } });
-      const whole = turns.find(({ answer }) => answer.startsWith("To "))?.answer.replace(/^.*?: /, "") ?? "";
+      const whole = turns.find(({ answer }) => answer.startsWith("To "))?.answer.replace(/^.*?: /, "");
+      if (whole === undefined) continue;
+      const steps = whole.split(/ (?=\d\.)/);
       for (const { question, answer } of turns.filter(({ answer }) => answer.includes(", so "))) {
-        const [, steps = "", known, next, end = ""] =
-          /^(.*?)(?:, after (\w+ \w+) (\d\. \w+ \w+))?, so (.*)\.$/.exec(answer) ?? [];
-        if (whole) expect({ seed, steps }).toEqual({ seed, steps: whole });
-        const after = /right after "(.*)"/.exec(question)?.[1];
-        if (after) {
-          expect([known, next?.slice(3)]).toEqual([after, end]);
-          expect(steps).toContain(`${after} ${next}`);
-        } else expect(end).toBe(COUNTS[steps.match(/\d\./g)?.length ?? 0]);
+        const asked = /right after "(.*)"/.exec(question)?.[1];
+        const at = steps.findIndex((step) => step.slice(3) === asked);
+        const next = steps[at + 1] ?? "";
+        const right =
+          asked === undefined
+            ? `${whole}, so ${COUNTS[steps.length]}.`
+            : `${steps.slice(0, at + 1).join(" ")} before ${next}, so ${next.slice(3)}.`;
+        expect({ seed, answer }).toEqual({ seed, answer: right });
+        told++;
       }
     }
+    expect(told).toBeGreaterThan(50);
   });
 });
 

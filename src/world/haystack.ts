@@ -32,12 +32,17 @@ export type Card =
 export function drawHaystack(
   dice: Dice,
   heldOut: boolean,
-  { needle: { frames: asked, cards: count } = {}, easy }: Pick<WorldOptions, "needle" | "easy"> = {},
+  {
+    needle: { frames: asked, cards: count, object = false } = {},
+    easy,
+  }: Pick<WorldOptions, "needle" | "easy"> = {},
 ): { scenery: Scenery; candidates: Candidate[] } {
   const sight = sightOf(drawLongSize(dice), "video_long");
   const frames = asked ?? Math.floor(easy ? dice.scaled(5, 12 * easy.things + 1) : dice.scaled(65, 257));
-  const draw = () =>
-    count === undefined ? drawCards(dice, sight, heldOut) : drawTextCards(dice, sight, heldOut, count);
+  const draw = () => {
+    if (object) return drawObjectCard(dice, heldOut);
+    return count === undefined ? drawCards(dice, sight, heldOut) : drawTextCards(dice, sight, heldOut, count);
+  };
   const cards = dice.until(draw, "cards");
   const places = placesOf(dice, cards.length, frames);
   const pictures = drawScenes(dice, sight.size, frames);
@@ -74,13 +79,7 @@ const isHeldOut = (card: Card): boolean =>
 
 /** A card with an object, or cards with texts. @param texts how many; default: at random */
 export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, texts?: number): Card[] | undefined {
-  if (dice.chance(0.25)) {
-    const pair = { colour: dice.pick(COLOURS), shape: dice.pick(SHAPES) };
-    const object = heldOut ? drawHeldOut(dice) : pair;
-    return heldOutObject(object.colour, object.shape) === heldOut
-      ? [{ colour: undefined, object }]
-      : undefined;
-  }
+  if (dice.chance(0.25)) return drawObjectCard(dice, heldOut);
   const count =
     texts ??
     dice.weighted([
@@ -89,6 +88,12 @@ export function drawCards(dice: Dice, sight: Sight, heldOut: boolean, texts?: nu
       [3, 2],
     ]);
   return drawTextCards(dice, sight, heldOut, count);
+}
+
+function drawObjectCard(dice: Dice, heldOut: boolean): Card[] | undefined {
+  const pair = { colour: dice.pick(COLOURS), shape: dice.pick(SHAPES) };
+  const object = heldOut ? drawHeldOut(dice) : pair;
+  return heldOutObject(object.colour, object.shape) === heldOut ? [{ colour: undefined, object }] : undefined;
 }
 
 /** Cards with texts, each of a colour of its own. */

@@ -241,13 +241,9 @@ export const summariseMotions = (
 export const inOrder = (things: readonly Thing[]): string[] =>
   things.map((thing, i) => `${ordinal(i)} ${a(thing)}`);
 
-/** "after a red star, second the word MAP": what follows in their order can be read on from there. */
+/** "first a red star, second a blue circle before the word MAP": the list ends with what comes behind the one asked about. */
 export const thingAfter = (things: readonly Thing[], index: number): string =>
-  `after ${a(things[index] as Thing)}, ${inOrder(things)[index + 1]}`;
-
-/** "before the third comes the second" */
-export const placeBefore = (index: number): string =>
-  `before the ${ordinal(index)} comes the ${ordinal(index - 1)}`;
+  `${inOrder(things.slice(0, index + 1)).join(", ")} before ${a(things[index + 1] as Thing)}`;
 
 /** "First a red star, second a blue circle and third the word MAP." */
 export const summariseOrder = (things: readonly Thing[]): string => capital(`${list(inOrder(things))}.`);
@@ -268,9 +264,9 @@ const numbered = (step: Step, index: number): string => `${index + 1}. ${tellSte
 /** "1. open Mail 2. click Camera 3. type Search" */
 export const listSteps = (steps: readonly Step[]): string => steps.map(numbered).join(" ");
 
-/** "after open Mail 2. click Camera": what follows in the list can be read on from there. */
+/** "1. open Mail before 2. click Camera": the list ends with what comes behind the step asked about. */
 export const stepAfter = (steps: readonly Step[], index: number): string =>
-  `after ${tellStep(steps[index] as Step)} ${numbered(steps[index + 1] as Step, index + 1)}`;
+  `${listSteps(steps.slice(0, index + 1))} before ${numbered(steps[index + 1] as Step, index + 1)}`;
 
 /** "To send a photo: 1. open Mail 2. click Camera 3. type Search" */
 export const tellSteps = (goal: string, steps: readonly Step[]): string => `To ${goal}: ${listSteps(steps)}`;

@@ -74,6 +74,15 @@ export const LONG_FRAMES = { least: 16, most: 4096 } as const;
 /** Cards that one may be asked to hide: each has a colour of its own, by which it is asked for. */
 export const MOST_CARDS = 6;
 
+/** What is not given is drawn at random. */
+export interface LongFilm {
+  frames?: number | undefined;
+  /** Cards with a text. */
+  cards?: number | undefined;
+  /** Whether the card shows an object: other objects pass in the film, and no other text. */
+  object?: boolean | undefined;
+}
+
 export interface WorldOptions {
   split: Split;
   /** Kinds to draw from, with their weights. */
@@ -82,6 +91,6 @@ export interface WorldOptions {
   scale?: number | undefined;
   /** Bounds on images, slides and recordings. Default: none but the world's own. */
   easy?: Easy | undefined;
-  /** Of long films: their frames, and the cards with a text that each hides. Default: drawn at random. */
-  needle?: { frames?: number | undefined; cards?: number | undefined } | undefined;
+  /** Of long films: how long they are, and what they hide. */
+  needle?: LongFilm | undefined;
 }

@@ -182,7 +182,6 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
   const heldOut = (index: number) =>
     index > 0 && heldOutSteps((steps[index - 1] as Step).icon, (steps[index] as Step).icon);
   const any = steps.some((_, i) => heldOut(i));
-  const told = (conclusion: string, ...why: string[]) => so([listSteps(steps), ...why], conclusion);
   const short = (ask: readonly string[], answer: string, held: boolean): Candidate => ({
     kind: "steps",
     ask,
@@ -192,10 +191,10 @@ function stepCandidates(goal: string, steps: readonly Step[]): Candidate[] {
   return [
     { kind: "steps", ask: ASK_STEPS.how(goal), answer: tellSteps(goal, steps), heldOut: any, main: true },
     { kind: "summary", ask: ASK_FILM.summary, answer: listSteps(steps), heldOut: any },
-    short(ASK_STEPS.many, told(countWord(steps.length)), false),
+    short(ASK_STEPS.many, so([listSteps(steps)], countWord(steps.length)), false),
     ...steps.map((step, i) => short(ASK_STEPS.step(i), tellStep(step), false)),
     ...steps.slice(1).map((step, i) => ({
-      ...short(ASK_STEPS.after(steps[i] as Step), told(tellStep(step), stepAfter(steps, i)), heldOut(i + 1)),
+      ...short(ASK_STEPS.after(steps[i] as Step), so([stepAfter(steps, i)], tellStep(step)), heldOut(i + 1)),
       seen: listSteps(steps),
     })),
   ];

@@ -14,7 +14,6 @@ import {
   isLetters,
   NUMBERS,
   ordinal,
-  placeBefore,
   SHAPES,
   so,
   summariseOrder,
@@ -180,8 +179,8 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
     heldOut: about.some(isHeldOut),
   });
   const last = things.length - 1;
-  /** All are told, in their order: where to stop would be harder to say than what to say. */
-  const told = (conclusion: string, ...why: string[]) => so([...inOrder(things), ...why], conclusion);
+  /** All are told, in their order. */
+  const told = (conclusion: string) => so(inOrder(things), conclusion);
   const seen = capital(inOrder(things).join(", "));
   const strangers = COLOURS.flatMap((colour) => SHAPES.map((shape) => ({ colour, shape })))
     .filter((thing) => !isHeldOut(thing))
@@ -199,9 +198,11 @@ function orderCandidates(dice: Dice, things: readonly Thing[]): Candidate[] {
     ...things.slice(1).flatMap((thing, i) => {
       const before = things[i] as Thing;
       const both = [before, thing];
+      // The list stops at what is asked about: that takes a look at one thing at a time, never at a pair of them.
+      const upTo = inOrder(things.slice(0, i + 2));
       return [
-        { ...order(ASK_FILM.after(before), told(a(thing), thingAfter(things, i)), both), seen },
-        { ...order(ASK_FILM.before(thing), told(a(before), placeBefore(i + 1)), both), seen },
+        { ...order(ASK_FILM.after(before), so([thingAfter(things, i)], a(thing)), both), seen },
+        { ...order(ASK_FILM.before(thing), so(upTo, a(before)), both), seen },
       ];
     }),
     ...things.flatMap((thing, i) => {

@@ -186,6 +186,9 @@ function checkOptions(seed: number, { kinds, scale = 1, needle = {}, easy }: Wor
   if (easy !== undefined && needle.cards !== undefined) {
     throw new OryxError("bad_option", "a number of cards in an easy film", "leave one of them out");
   }
+  if (needle.object && needle.cards !== undefined) {
+    throw new OryxError("bad_option", "a card with an object, and a number of cards", "give one of the two");
+  }
   if (!Number.isInteger(cards) || cards < 1 || cards > MOST_CARDS) {
     throw new OryxError("bad_option", `${cards} cards`, `give a whole number from 1 to ${MOST_CARDS}`);
   }
