@@ -138,7 +138,11 @@ describe("the plan of records", () => {
       const { stages, ...recipe } = JSON.parse(await readFile("recipes/oryx-tiny/recipe.json", "utf8"));
       const model = { ...recipe.models["oryx-tiny"], config: resolve("recipes/oryx-tiny/config.json") };
       const data = [{ from: "records", file: "records.json", media: join(GOLDEN, "media"), ...source }];
-      const one = { ...recipe, models: { "oryx-tiny": model }, stages: [{ ...stages.at(-1), data }] };
+      const one = {
+        ...recipe,
+        models: { "oryx-tiny": model },
+        stages: [{ ...stages.at(-1), maxTokens: 4096, data }],
+      };
       await writeFile(join(dir, "recipe.json"), JSON.stringify(one));
       if (records) await writeFile(join(dir, "records.json"), JSON.stringify(records));
       const read = await readRecipe(dir);
