@@ -27,13 +27,6 @@ export async function openImageFile(source: MediaSource): Promise<ImageFile> {
   if (byteLength === 0) {
     throw new OryxError("media_empty", `${name} has no bytes`, "was the download or the copy cut off?");
   }
-  if (byteLength > LIMITS.imageBytes) {
-    throw new OryxError(
-      "media_too_large",
-      `${name} has ${byteLength} bytes; images may have ${LIMITS.imageBytes}`,
-      "save it smaller, or as JPEG",
-    );
-  }
   const head = typeof source === "string" ? await readHead(source, name, FORMAT_BYTES) : source.bytes;
   const format = imageFormat(head);
   if (!format) {
@@ -41,6 +34,14 @@ export async function openImageFile(source: MediaSource): Promise<ImageFile> {
       "media_unsupported",
       `${name} is not a JPEG, PNG, WebP, GIF or AVIF file`,
       "convert it to one of these; a file's content counts, not its name",
+    );
+  }
+  // Behind what it is: a film may be larger.
+  if (byteLength > LIMITS.imageBytes) {
+    throw new OryxError(
+      "media_too_large",
+      `${name} has ${byteLength} bytes; images may have ${LIMITS.imageBytes}`,
+      "save it smaller, or as JPEG",
     );
   }
   return { name, format, byteLength, head, input: await sharpInput(source, name) };
