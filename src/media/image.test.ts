@@ -191,6 +191,7 @@ describe("refuses with a code", () => {
   test("an image file over the limit, unread", async () => {
     const path = scratchFile("huge", bytesOf("rgb.png"));
     await truncate(path, LIMITS.imageBytes + 1); // a hole, which takes no disk
+    expect((await refusal(path)).code).toBe("media_too_large");
     await expect(probeImage(path)).rejects.toMatchObject({ code: "media_too_large" });
   });
 

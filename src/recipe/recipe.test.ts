@@ -170,6 +170,18 @@ describe("a recipe", () => {
       /"stages.0.data.0.needle".*add the kind needle/,
     ],
     [
+      "a number of cards, and a card with an object",
+      {
+        stages: [
+          {
+            ...stage,
+            data: [{ from: "world", kinds: { needle: 1 }, needle: { cards: 2, object: true }, count: 1 }],
+          },
+        ],
+      },
+      /"stages.0.data.0.needle.cards".*one of the two/,
+    ],
+    [
       "pages that are told and not shown",
       {
         stages: [
